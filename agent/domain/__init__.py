@@ -1,0 +1,1 @@
+"""The rules, as pure functions over values: no clock, no network, no disk."""

@@ -1,0 +1,37 @@
+"""The hash chain of the journal, as pure functions.
+
+``digest`` covers a record's body with a random salt, so that a body (and its salt) can be purged later without anyone
+being able to guess the telephone number back from the digest. ``link`` is an HMAC over the previous link and all of the
+record but its body: someone who has the file but not the key can neither alter, insert, remove nor reorder records.
+``head`` seals how far the chain goes, so that cutting records off its end is found as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Final
+
+SALT_BYTES: Final = 16
+KEY_BYTES: Final = 32
+
+
+def digest(salt: bytes, body: str) -> bytes:
+    """SHA-256 of the salt and the body's JSON text."""
+    return hashlib.sha256(salt + body.encode()).digest()
+
+
+def first_link(key: bytes, journal_id: str) -> bytes:
+    """What the first record links to: it ties the chain to this journal."""
+    return hmac.digest(key, b"journal\0" + journal_id.encode(), "sha256")
+
+
+def link(key: bytes, previous: bytes, seq: int, at_us: int, event_type: str, body_digest: bytes) -> bytes:
+    """The link of a record: ``at_us`` is microseconds since 1970 UTC."""
+    message = b"%b%d\0%d\0%b\0%b" % (previous, seq, at_us, event_type.encode(), body_digest)
+    return hmac.digest(key, message, "sha256")
+
+
+def head(key: bytes, seq: int, last_link: bytes) -> bytes:
+    """The seal on the end of the chain."""
+    return hmac.digest(key, b"head\0%d\0%b" % (seq, last_link), "sha256")

@@ -1,0 +1,47 @@
+"""What can go wrong, in the words of the domain. Adapters translate every vendor error into one of these."""
+
+from __future__ import annotations
+
+
+class BmnError(Exception):
+    """Base of every error this package raises on purpose. Its text is one sentence for a person."""
+
+
+class LookupUnavailable(BmnError):
+    """The lists could not be consulted: no connection, an error reply, or lists that lag behind the journal."""
+
+
+class LookupTimedOut(LookupUnavailable):
+    """The lists did not answer within the time that the screening had left."""
+
+
+class ListsBehind(LookupUnavailable):
+    """Redis has not yet applied every protective change that the journal holds (see ``agent.outbox``)."""
+
+
+class JournalUnavailable(BmnError):
+    """A record could not be made durable: disk full, database locked or damaged, or no time left."""
+
+
+class JournalKeyMissing(JournalUnavailable):
+    """The journal exists but its key does not, so nothing may be appended to it and nothing verified."""
+
+
+class InputRejected(BmnError):
+    """Input was refused and nothing was changed (exit code 4).
+
+    ``problems`` are whole sentences, at most a screenful; ``total`` is how many there were.
+    """
+
+    def __init__(self, message: str, problems: tuple[str, ...] = (), total: int | None = None) -> None:
+        super().__init__(message)
+        self.problems = problems
+        self.total = len(problems) if total is None else total
+
+
+class ConfigurationError(BmnError):
+    """The configuration is wrong (exit code 2). ``problems`` lists every mistake, each in words."""
+
+    def __init__(self, message: str, problems: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.problems = problems

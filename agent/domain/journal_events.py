@@ -1,0 +1,127 @@
+"""What the journal records: the event types, append only, and the fields of each.
+
+A record's body is a flat JSON object with exactly the fields listed in ``FIELDS``; a value that does not apply is null.
+Numbers are full here and nowhere else: the journal is the evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+JsonScalar = str | int | float | bool | None
+JsonValue = JsonScalar | list["JsonValue"] | dict[str, "JsonValue"]
+
+
+class EventType(StrEnum):
+    """Past participles of what happened. Append only."""
+
+    AGENT_STARTED = "agent.started"
+    AGENT_STOPPED = "agent.stopped"
+    CALL_SCREENED = "call.screened"
+    REGISTER_LOADED = "register.loaded"
+    REGISTER_REJECTED = "register.rejected"
+    REGISTER_ROLLED_BACK = "register.rolled_back"
+    OPTOUT_ADDED = "optout.added"
+    OPTOUT_REMOVED = "optout.removed"
+    CUSTOMER_ADDED = "customer.added"
+    CUSTOMER_REMOVED = "customer.removed"
+    NUMBER_REVEALED = "number.revealed"
+
+
+FIELDS: Final[Mapping[EventType, tuple[str, ...]]] = MappingProxyType(
+    {
+        EventType.AGENT_STARTED: ("host", "pid", "version", "listen"),
+        EventType.AGENT_STOPPED: ("host", "pid", "clean"),
+        EventType.CALL_SCREENED: (
+            "call",
+            "number",
+            "dialled",
+            "campaign",
+            "seller",
+            "agent",
+            "profile",
+            "verdict",
+            "reason",
+            "rule",
+            "generation",
+            "notice",
+            "source",
+            "uniqueid",
+            "failure",
+        ),
+        EventType.REGISTER_LOADED: (
+            "generation",
+            "profile",
+            "as_of",
+            "loaded_at",
+            "count",
+            "counts",
+            "sha256",
+            "files",
+            "duplicates",
+            "by",
+        ),
+        EventType.REGISTER_REJECTED: ("profile", "as_of", "files", "problem", "problems", "by"),
+        EventType.REGISTER_ROLLED_BACK: ("generation", "profile", "from_generation", "by"),
+        EventType.OPTOUT_ADDED: ("seller", "number", "source", "note", "by"),
+        EventType.OPTOUT_REMOVED: ("seller", "number", "reason", "by"),
+        EventType.CUSTOMER_ADDED: (
+            "seller",
+            "product_group",
+            "number",
+            "sold_on",
+            "product",
+            "evidence",
+            "source",
+            "by",
+        ),
+        EventType.CUSTOMER_REMOVED: ("seller", "product_group", "number", "reason", "by"),
+        EventType.NUMBER_REVEALED: ("what", "filter", "count", "by"),
+    }
+)
+"""The fields of each type. ``number`` is E.164 (or what was dialled, where that was no number); ``by`` is the system
+user who ran the command; ``source`` says through which door it came; ``failure`` what failed, for technical blocks;
+``what`` was shown in full, ``filter`` how it was selected and ``count`` how many."""
+
+LIST_CHANGES: Final = frozenset(
+    {
+        EventType.REGISTER_LOADED,
+        EventType.REGISTER_ROLLED_BACK,
+        EventType.OPTOUT_ADDED,
+        EventType.OPTOUT_REMOVED,
+        EventType.CUSTOMER_ADDED,
+        EventType.CUSTOMER_REMOVED,
+    }
+)
+"""Events that change what screening sees; the outbox applies them to Redis in journal order."""
+
+PROTECTIVE_CHANGES: Final = LIST_CHANGES - {EventType.OPTOUT_REMOVED, EventType.CUSTOMER_ADDED}
+"""Those that may turn an allow into a block: no screening is answered before they are applied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, not yet recorded."""
+
+    type: EventType
+    body: Mapping[str, JsonValue]
+
+    def __post_init__(self) -> None:
+        expected = FIELDS[self.type]
+        if tuple(self.body) != expected:
+            raise ValueError(f"{self.type} has the fields {', '.join(expected)}, not {', '.join(self.body)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An event in the journal: its place in the chain, when it was appended (aware UTC), and what it says."""
+
+    seq: int
+    at: datetime
+    type: EventType
+    body: Mapping[str, JsonValue]

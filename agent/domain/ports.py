@@ -1,0 +1,104 @@
+"""What the use cases need of the world. Adapters implement these; their errors are in ``agent.domain.errors``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from agent.domain.deadline import Deadline
+from agent.domain.journal_events import Event, Record
+from agent.domain.model import Blocked, Campaign, Facts, Generation
+from agent.domain.phone_number import PhoneNumber
+
+
+class Lists(Protocol):
+    """The lists that answer the dial path."""
+
+    def facts(self, number: PhoneNumber, campaign: Campaign, applied: int, deadline: Deadline) -> Facts:
+        """What the lists say of ``number`` for ``campaign``, in one round trip.
+
+        ``applied`` is the journal record up to which changes must be in the lists. Raises ``ListsBehind`` when they
+        are not, ``LookupTimedOut`` or ``LookupUnavailable`` when there is no answer.
+        """
+
+
+class ListChanges(Protocol):
+    """The side of the lists that the outbox writes to."""
+
+    def applied(self) -> int:
+        """The last journal record that has been applied; 0 for lists that know nothing of this journal."""
+
+    def apply(self, records: Sequence[Record], after: int) -> bool:
+        """Apply ``records`` in order and move ``applied`` to the last of them, all or nothing.
+
+        Returns False, with nothing changed, when ``applied`` is no longer ``after``: someone else was first.
+        """
+
+
+class Generations(Protocol):
+    """The loads of the register that Redis holds."""
+
+    def current(self, profile: str) -> Generation | None:
+        """The generation in force."""
+
+    def kept(self, profile: str) -> tuple[Generation, ...]:
+        """Every complete generation, oldest load first."""
+
+    def load(self, generation: Generation, lists: Mapping[Blocked, Sequence[int]], progress: Progress) -> None:
+        """Write a complete generation beside the others, without putting it in force.
+
+        ``lists`` holds sorted distinct numbers as integers (country code and national number). Litter of loads that
+        never completed is removed first. Raises ``InputRejected`` when another load is under way.
+        """
+
+    def discard(self, profile: str, keep: int) -> tuple[str, ...]:
+        """Free all but the ``keep`` newest generations and the one in force; returns the ids of what went."""
+
+
+class Progress(Protocol):
+    """How far a long piece of work is."""
+
+    def __call__(self, step: str, done: int, total: int | None) -> None:
+        """``done`` of ``total`` units of ``step``; total is None while it is not known."""
+
+
+class Journal(Protocol):
+    """The durable, hash-chained record of everything that happened."""
+
+    def append(self, events: Sequence[Event], deadline: Deadline) -> tuple[int, ...]:
+        """Make ``events`` durable, next to each other; returns their sequence numbers when they are on disk.
+
+        Raises ``JournalUnavailable``. Then nothing is known to be recorded, though it may be.
+        """
+
+    def append_later(self, event: Event) -> None:
+        """Append as soon as may be, without waiting and without an answer."""
+
+    def protective_head(self) -> int:
+        """The newest record that may turn an allow into a block; 0 when there is none."""
+
+    def list_changes(self, after: int, limit: int) -> list[Record]:
+        """Up to ``limit`` list-changing records after ``after``, in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterRow:
+    """One line of a register file as read: the text of the number and what is blocked."""
+
+    line: int
+    offset: int
+    """Bytes of the file read so far, for progress."""
+    number: str
+    blocked: tuple[str, ...]
+
+
+class RegisterFile(Protocol):
+    """One file of the register, whatever its layout."""
+
+    name: str
+    sha256: str
+    bytes: int
+
+    def rows(self) -> Iterator[RegisterRow]:
+        """Every line that holds a number, in order. Raises ``InputRejected`` when the file is not what it should be."""

@@ -1,0 +1,60 @@
+"""Profiles: one country's law as data. The engine holds no country; a second register is a second profile here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from types import MappingProxyType
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from agent.domain.model import Generation, Purpose
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """Which numbers, periods and rules apply to the campaigns that name this profile."""
+
+    key: str
+    name: str
+    region: str
+    """ISO 3166 region whose numbers the register holds."""
+    timezone: str
+    """Where the register's dates are dates."""
+    load_valid_days: int
+    """How old a load may be when it is used, counted from the start of its as-of day."""
+    emergency_numbers: frozenset[str]
+    """Always put through."""
+    exempt_purposes: frozenset[Purpose]
+    """Purposes outside the register's law."""
+    notice_purposes: frozenset[Purpose]
+    """Purposes for which the consumer must be pointed at the register in every conversation."""
+
+    def local_date(self, moment: datetime) -> date:
+        """The calendar day of ``moment`` where the register's dates count."""
+        return moment.astimezone(ZoneInfo(self.timezone)).date()
+
+    def valid_until(self, generation: Generation) -> datetime:
+        """The last instant at which ``generation`` may be used.
+
+        Conservative: the file may have been made in the first minute of its as-of day.
+        """
+        start = datetime.combine(generation.as_of, time(), tzinfo=ZoneInfo(self.timezone))
+        return start + timedelta(days=self.load_valid_days)
+
+
+NL_BMNR: Final = Profile(
+    key="nl-bmnr",
+    name="Bel-me-niet Register (Netherlands, 2009-2021)",
+    region="NL",
+    timezone="Europe/Amsterdam",
+    # Telecommunicatiewet art. 11.7 (2009-2021) and the register's terms: a scrub holds for four weeks.
+    load_valid_days=28,
+    # 911 is put through to 112 by Dutch mobile networks, and libphonenumber lists both for NL.
+    emergency_numbers=frozenset({"112", "911"}),
+    exempt_purposes=frozenset({Purpose.RESEARCH, Purpose.SERVICE}),
+    notice_purposes=frozenset({Purpose.COMMERCIAL, Purpose.CHARITY}),
+)
+
+PROFILES: Final[Mapping[str, Profile]] = MappingProxyType({NL_BMNR.key: NL_BMNR})
