@@ -1,0 +1,89 @@
+"""The state of the seller lists, read from the journal: of each number, the last word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Final
+
+from agent.adapters.sqlite_journal import SqliteJournal
+from agent.domain.journal_events import EventType, Record
+from agent.domain.phone_number import PhoneNumber
+from agent.domain.seller_list_entries import Customer, OptOut, Sale
+
+_OPTOUT: Final = f"type IN ('{EventType.OPTOUT_ADDED}', '{EventType.OPTOUT_REMOVED}') AND seller = ?"
+_CUSTOMER: Final = f"type IN ('{EventType.CUSTOMER_ADDED}', '{EventType.CUSTOMER_REMOVED}') AND seller = ?"
+_GROUP: Final = "json_extract(body, '$.product_group')"
+
+
+class JournalSellerLists:
+    """See ``agent.seller_lists.SellerListRecords``."""
+
+    def __init__(self, journal: SqliteJournal) -> None:
+        self._journal = journal
+
+    def optout(self, seller: str, number: PhoneNumber) -> OptOut | None:
+        """The opt-out in force for ``number``."""
+        last = next(
+            self._journal.records(f"{_OPTOUT} AND number = ?", (seller, number.e164), limit=1, newest_first=True), None
+        )
+        return _optout(last) if last is not None and last.type is EventType.OPTOUT_ADDED else None
+
+    def optouts(self, seller: str) -> Iterator[OptOut]:
+        """All in force, oldest first."""
+        last_words = f"seq IN (SELECT max(seq) FROM records WHERE {_OPTOUT} GROUP BY number)"
+        for record in self._journal.records(f"{last_words} AND type = '{EventType.OPTOUT_ADDED}'", (seller,)):
+            yield _optout(record)
+
+    def customer(self, seller: str, product_group: str, number: PhoneNumber) -> Customer | None:
+        """The customer record in force for ``number``."""
+        where = f"{_CUSTOMER} AND number = ? AND {_GROUP} = ?"
+        last = next(
+            self._journal.records(where, (seller, number.e164, product_group), limit=1, newest_first=True), None
+        )
+        return _customer(last) if last is not None and last.type is EventType.CUSTOMER_ADDED else None
+
+    def customers(self, seller: str, product_group: str | None) -> Iterator[Customer]:
+        """All in force, oldest first."""
+        last_words = f"seq IN (SELECT max(seq) FROM records WHERE {_CUSTOMER} GROUP BY number, {_GROUP})"
+        where = f"{last_words} AND type = '{EventType.CUSTOMER_ADDED}' AND (? IS NULL OR {_GROUP} = ?)"
+        for record in self._journal.records(where, (seller, product_group, product_group)):
+            yield _customer(record)
+
+
+def _optout(record: Record) -> OptOut:
+    body = record.body
+    return OptOut(
+        seller=str(body["seller"]),
+        number=_number(record),
+        since=record.at,
+        source=str(body["source"]),
+        note=_optional(record, "note"),
+        by=str(body["by"]),
+    )
+
+
+def _customer(record: Record) -> Customer:
+    body = record.body
+    return Customer(
+        seller=str(body["seller"]),
+        product_group=str(body["product_group"]),
+        number=_number(record),
+        sale=Sale(
+            sold_on=date.fromisoformat(str(body["sold_on"])),
+            product=str(body["product"]),
+            evidence=_optional(record, "evidence"),
+        ),
+        since=record.at,
+        source=str(body["source"]),
+        by=str(body["by"]),
+    )
+
+
+def _number(record: Record) -> PhoneNumber:
+    return PhoneNumber(digits=str(record.body["number"]).removeprefix("+"))
+
+
+def _optional(record: Record, field: str) -> str | None:
+    value = record.body[field]
+    return None if value is None else str(value)
