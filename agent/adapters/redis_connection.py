@@ -1,0 +1,96 @@
+"""One Redis, reached in two ways: pipelined by hand on the dial path, by redis-py's client everywhere else."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import redis
+from redis.backoff import NoBackoff
+from redis.connection import ConnectionPool
+from redis.retry import Retry
+
+from agent.domain.deadline import Deadline
+from agent.domain.errors import LookupTimedOut, LookupUnavailable
+
+
+class RedisServer:
+    """A Redis by its URL (``redis://``, ``rediss://``, ``unix://``)."""
+
+    def __init__(self, url: str, *, connect_timeout_ms: int, command_timeout_ms: int) -> None:
+        """Connects nowhere yet. ``command_timeout_ms`` is for commands off the dial path."""
+        options: dict[str, Any] = {
+            "socket_connect_timeout": connect_timeout_ms / 1000,
+            "socket_timeout": command_timeout_ms / 1000,
+            "retry": Retry(NoBackoff(), 0),  # the caller's deadline decides, not the client
+            "decode_responses": True,
+        }
+        self._pool = ConnectionPool.from_url(url, **options)
+        self.client = redis.Redis(connection_pool=self._pool)
+        self._connect_timeout_ms = connect_timeout_ms
+        self._local = threading.local()
+
+    def pipeline_read(self, commands: Sequence[Sequence[str | int]], deadline: Deadline) -> list[Any]:
+        """Send reading ``commands`` in one write and return their replies, in order: one round trip.
+
+        Each thread keeps a connection. One that turns out to be dead (Redis was restarted) is replaced and the
+        commands are sent once more; only commands that change nothing may come here. Raises ``LookupTimedOut`` or
+        ``LookupUnavailable``.
+        """
+        kept = getattr(self._local, "connection", None)
+        if kept is not None:
+            with contextlib.suppress(redis.ConnectionError):
+                return self._exchange(kept, commands, deadline)
+        with _translated():
+            fresh: Any = self._pool.make_connection()
+            fresh.socket_connect_timeout = min(self._connect_timeout_ms / 1000, max(deadline.remaining_s(), 0.001))
+            fresh.connect()
+        self._local.connection = fresh
+        with _translated():
+            return self._exchange(fresh, commands, deadline)
+
+    def _exchange(self, connection: Any, commands: Sequence[Sequence[str | int]], deadline: Deadline) -> list[Any]:
+        """One write, as many replies as commands. A connection that failed in any way is not used again."""
+        whole = False
+        try:
+            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            replies = [
+                connection.read_response(timeout=max(deadline.remaining_s(), 0.001)) for _ in range(len(commands))
+            ]
+            whole = True
+            return replies
+        except redis.TimeoutError as error:
+            raise LookupTimedOut("Redis did not answer in time") from error
+        except redis.ResponseError as error:
+            raise LookupUnavailable(f"Redis answered: {error}") from error
+        finally:
+            if not whole:
+                self._local.connection = None
+                connection.disconnect()
+
+    @contextlib.contextmanager
+    def commands(self) -> Iterator[Any]:
+        """The redis-py client, with its errors translated."""
+        with _translated():
+            yield self.client
+
+    def close(self) -> None:
+        """Close this thread's and all pooled connections."""
+        connection = cast("Any", getattr(self._local, "connection", None))
+        if connection is not None:
+            connection.disconnect()
+            self._local.connection = None
+        self._pool.disconnect()
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """redis-py's errors, in the words of the domain."""
+    try:
+        yield
+    except redis.TimeoutError as error:
+        raise LookupTimedOut(f"Redis did not answer in time: {error}") from error
+    except (redis.RedisError, OSError) as error:
+        raise LookupUnavailable(f"Redis cannot be used: {error}") from error

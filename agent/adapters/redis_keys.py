@@ -1,0 +1,80 @@
+"""Every Redis key of this system. This docstring is the schema.
+
+========================================  ======  ==========================  =================================
+key                                       type    writer                      lifetime
+========================================  ======  ==========================  =================================
+bmn:{PREFIX}:g:GENERATION:BLOCKED         set     ``register import``         until the generation is freed
+bmn:{PREFIX}:own:PROFILE:BLOCKED          set     outbox                      for good
+bmn:{PREFIX}:optout:SELLER                set     outbox                      for good
+bmn:{PREFIX}:customer:SELLER:GROUP        set     outbox                      for good
+bmn:current:PROFILE                       string  outbox                      the generation in force, as JSON
+bmn:generations:PROFILE                   hash    ``register import``         id -> JSON, complete loads only
+bmn:loading:PROFILE                       hash    ``register import``         id -> owner, while it loads
+bmn:import-lock:PROFILE                   string  ``register import``         60 s, renewed; "host pid token"
+bmn:applied:JOURNAL                       string  outbox                      last journal record applied
+========================================  ======  ==========================  =================================
+
+A telephone number ``31612345678`` is the member ``5678`` of the sets whose PREFIX is ``3161234``. Such sets hold small
+integers, at most 10,000 of them, which Redis keeps packed (2 bytes each) while ``set-max-intset-entries`` is 10,000 or
+more; ``deploy/redis.conf`` sets that. The braces put all lists of one number into one slot of a Redis Cluster.
+BLOCKED is a member of ``agent.domain.model.Blocked``. All of it can be rebuilt from the journal and the register file.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from agent.domain.model import Blocked
+
+PACKED_MEMBERS: Final = 10_000
+"""``set-max-intset-entries`` must be at least this for the sets to stay packed."""
+
+
+def register_set(prefix: str, generation: str, blocked: Blocked) -> str:
+    """Numbers of one generation."""
+    return f"bmn:{{{prefix}}}:g:{generation}:{blocked}"
+
+
+def register_sets_pattern(generation: str) -> str:
+    """Glob over every set of one generation, for SCAN. Generation ids hold no glob characters."""
+    return f"bmn:{{*}}:g:{generation}:*"
+
+
+def own_set(prefix: str, profile: str, blocked: Blocked) -> str:
+    """Registrations taken in our own calls."""
+    return f"bmn:{{{prefix}}}:own:{profile}:{blocked}"
+
+
+def optout_set(prefix: str, seller: str) -> str:
+    """Numbers that this seller may not call any more."""
+    return f"bmn:{{{prefix}}}:optout:{seller}"
+
+
+def customer_set(prefix: str, seller: str, product_group: str) -> str:
+    """Own customers of a seller for a product group."""
+    return f"bmn:{{{prefix}}}:customer:{seller}:{product_group}"
+
+
+def current(profile: str) -> str:
+    """The pointer to the generation in force."""
+    return f"bmn:current:{profile}"
+
+
+def generations(profile: str) -> str:
+    """Complete generations."""
+    return f"bmn:generations:{profile}"
+
+
+def loading(profile: str) -> str:
+    """Generations being loaded, or left behind by a load that died."""
+    return f"bmn:loading:{profile}"
+
+
+def import_lock(profile: str) -> str:
+    """Held by the one load that may run."""
+    return f"bmn:import-lock:{profile}"
+
+
+def applied(journal_id: str) -> str:
+    """How far a journal has been applied. Moves in the same transaction as the sets that it speaks of."""
+    return f"bmn:applied:{journal_id}"

@@ -1,0 +1,157 @@
+"""The lists in Redis: one round trip to read them for a call, one transaction to change them from the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import redis
+
+from agent.adapters import redis_keys
+from agent.adapters.generation_json import generation_from_json
+from agent.adapters.redis_connection import RedisServer
+from agent.domain.deadline import Deadline
+from agent.domain.errors import ListsBehind, LookupUnavailable
+from agent.domain.journal_events import EventType, Record
+from agent.domain.model import Blocked, Campaign, Facts, Generation
+from agent.domain.phone_number import PhoneNumber
+
+_SWITCHES_FOLLOWED: Final = 3
+
+
+class RedisLists:
+    """Reads facts, applies changes. Thread-safe."""
+
+    def __init__(self, server: RedisServer, journal_id: str) -> None:
+        self._server = server
+        self._applied_key = redis_keys.applied(journal_id)
+        self._known: dict[str, tuple[str, Generation]] = {}
+
+    # --- reading
+
+    def facts(self, number: PhoneNumber, campaign: Campaign, applied: int, deadline: Deadline) -> Facts:
+        """See ``agent.domain.ports.Lists``.
+
+        The order of the commands is what makes the answer sound without a transaction. ``applied`` is read first:
+        whatever it vouches for is in the sets read after it. The pointer is read last: a generation that is still in
+        force then was complete all the while, for sets of a generation never change, and are freed only after it was
+        replaced. When the pointer has moved since the last call, the lookup is made again for the new generation: a
+        second round trip, once per thread pool and load.
+        """
+        for _ in range(_SWITCHES_FOLLOWED):
+            known = self._known.get(campaign.profile)
+            blocked = _relevant(campaign)
+            replies = self._server.pipeline_read(
+                self._questions(number, campaign, blocked, known[1].id if known else None), deadline
+            )
+            if int(replies[0] or 0) < applied:
+                raise ListsBehind("Redis has not yet applied all that the journal holds")
+            pointer: str | None = replies[-1]
+            if pointer is not None and (known is None or pointer != known[0]):
+                self._known[campaign.profile] = (pointer, _parse(pointer))
+                continue
+            if pointer is None:
+                self._known.pop(campaign.profile, None)
+            return _facts(replies, blocked, known[1] if known and pointer is not None else None)
+        raise LookupUnavailable("the register's generation changes faster than it can be read")
+
+    def _questions(
+        self, number: PhoneNumber, campaign: Campaign, blocked: tuple[Blocked, ...], generation: str | None
+    ) -> list[tuple[str | int, ...]]:
+        """The commands of one lookup; ``_facts`` reads their replies by position."""
+        prefix, member = number.prefix, number.suffix
+        questions: list[tuple[str | int, ...]] = [
+            ("GET", self._applied_key),
+            ("SISMEMBER", redis_keys.optout_set(prefix, campaign.seller.key), member),
+            ("SISMEMBER", redis_keys.customer_set(prefix, campaign.seller.key, campaign.product_group or ""), member),
+        ]
+        questions += [("SISMEMBER", redis_keys.own_set(prefix, campaign.profile, item), member) for item in blocked]
+        if generation is not None:
+            questions += [("SISMEMBER", redis_keys.register_set(prefix, generation, item), member) for item in blocked]
+        questions.append(("GET", redis_keys.current(campaign.profile)))
+        return questions
+
+    # --- changing
+
+    def applied(self) -> int:
+        """See ``agent.domain.ports.ListChanges``."""
+        with self._server.commands() as client:
+            return _integer(client.get(self._applied_key))
+
+    def apply(self, records: Sequence[Record], after: int) -> bool:
+        """See ``agent.domain.ports.ListChanges``."""
+        profiles = {str(record.body["profile"]) for record in records if "generation" in record.body}
+        watched = [self._applied_key, *(redis_keys.generations(profile) for profile in sorted(profiles))]
+        with self._server.commands() as client, client.pipeline(transaction=True) as pipe:
+            pipe.watch(*watched)
+            if _integer(pipe.get(self._applied_key)) != after:
+                return False
+            loaded = {profile: pipe.hgetall(redis_keys.generations(profile)) for profile in profiles}
+            pipe.multi()
+            for record in records:
+                _apply(pipe, record, loaded)
+            pipe.set(self._applied_key, records[-1].seq)
+            try:
+                pipe.execute()
+            except redis.WatchError:
+                return False
+        return True
+
+
+def _relevant(campaign: Campaign) -> tuple[Blocked, ...]:
+    """The lists of the register that can matter to a campaign."""
+    sector = () if campaign.sector is None else (Blocked(campaign.sector),)
+    return (Blocked.ALL, Blocked.ALL_EXCEPT_CHARITIES, *sector)
+
+
+def _facts(replies: Sequence[Any], blocked: tuple[Blocked, ...], generation: Generation | None) -> Facts:
+    own = replies[3 : 3 + len(blocked)]
+    entry = replies[3 + len(blocked) : -1] if generation is not None else ()
+    return Facts(
+        generation=generation,
+        register_entry=frozenset(item for item, listed in zip(blocked, entry, strict=False) if listed),
+        own_registration=frozenset(item for item, listed in zip(blocked, own, strict=True) if listed),
+        seller_optout=bool(replies[1]),
+        customer=bool(replies[2]),
+    )
+
+
+def _apply(pipe: Any, record: Record, loaded: dict[str, Any]) -> None:
+    """Queue what one record changes. Applying a record twice changes nothing more."""
+    body = record.body
+    match record.type:
+        case EventType.OPTOUT_ADDED | EventType.OPTOUT_REMOVED:
+            number = _number(record)
+            key = redis_keys.optout_set(number.prefix, str(body["seller"]))
+            change = pipe.sadd if record.type is EventType.OPTOUT_ADDED else pipe.srem
+            change(key, number.suffix)
+        case EventType.CUSTOMER_ADDED | EventType.CUSTOMER_REMOVED:
+            number = _number(record)
+            key = redis_keys.customer_set(number.prefix, str(body["seller"]), str(body["product_group"]))
+            change = pipe.sadd if record.type is EventType.CUSTOMER_ADDED else pipe.srem
+            change(key, number.suffix)
+        case EventType.REGISTER_LOADED | EventType.REGISTER_ROLLED_BACK:
+            profile = str(body["profile"])
+            generation = loaded[profile].get(str(body["generation"]))
+            if generation is None:
+                # Redis lost this load. An older one must not stay in force: no register blocks, and loudly.
+                pipe.delete(redis_keys.current(profile))
+            else:
+                pipe.set(redis_keys.current(profile), generation)
+        case _:
+            raise ValueError(f"{record.type} changes no list")
+
+
+def _number(record: Record) -> PhoneNumber:
+    return PhoneNumber(digits=str(record.body["number"]).lstrip("+"))
+
+
+def _parse(pointer: str) -> Generation:
+    try:
+        return generation_from_json(pointer)
+    except (ValueError, KeyError, TypeError) as error:
+        raise LookupUnavailable("the pointer to the register's generation in Redis is damaged") from error
+
+
+def _integer(value: Any) -> int:
+    return int(value or 0)
