@@ -1,0 +1,97 @@
+"""The composition root: everything is wired here, by hand, once."""
+
+from __future__ import annotations
+
+import getpass
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from agent.adapters.call_ids import new_call_id
+from agent.adapters.journal_views import JournalSellerLists
+from agent.adapters.redis_connection import RedisServer
+from agent.adapters.redis_generations import RedisGenerations
+from agent.adapters.redis_lists import RedisLists
+from agent.adapters.sqlite_journal import SqliteJournal
+from agent.config import Settings
+from agent.domain.profile import PROFILES
+from agent.outbox import Outbox
+from agent.registers import Registers
+from agent.screening import Screening
+from agent.seller_lists import SellerLists
+
+
+def now_utc() -> datetime:
+    """The clock of this system: aware UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """The use cases, wired. Close it, or use it as a context manager."""
+
+    settings: Settings
+    journal: SqliteJournal
+    redis: RedisServer
+    outbox: Outbox
+    screening: Screening
+    registers: Registers
+    seller_lists: SellerLists
+    by: str
+    """The system user on whose behalf this process runs."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write what is queued for the journal and close all connections."""
+        self.journal.close()
+        self.redis.close()
+
+
+def bootstrap(settings: Settings) -> Application:
+    """Wire everything. Raises ``JournalUnavailable``; Redis is not contacted yet."""
+    journal = SqliteJournal(settings.journal.path, settings.journal.key_path)
+    redis = RedisServer(
+        settings.redis.url,
+        connect_timeout_ms=settings.redis.connect_timeout_ms,
+        command_timeout_ms=settings.redis.command_timeout_ms,
+    )
+    lists = RedisLists(redis, journal.id)
+    outbox = Outbox(journal, lists)
+    by = getpass.getuser()
+    return Application(
+        settings=settings,
+        journal=journal,
+        redis=redis,
+        outbox=outbox,
+        screening=Screening(
+            lists=lists,
+            journal=journal,
+            outbox=outbox,
+            campaigns=settings.domain_campaigns(),
+            profiles=PROFILES,
+            default_profile=PROFILES[settings.dialling.profile],
+            pbx_prefixes=settings.dialling.pbx_prefixes,
+            lookup_timeout_ms=settings.redis.lookup_timeout_ms,
+            clock=now_utc,
+            new_call_id=new_call_id,
+        ),
+        registers=Registers(
+            generations=RedisGenerations(redis),
+            journal=journal,
+            outbox=outbox,
+            clock=now_utc,
+            keep_generations=settings.register_.keep_generations,
+            max_shrink_percent=settings.register_.max_shrink_percent,
+            by=by,
+        ),
+        seller_lists=SellerLists(journal, JournalSellerLists(journal), outbox, by),
+        by=by,
+    )

@@ -1,0 +1,283 @@
+"""Settings: one TOML file, each value overridable from the environment, all mistakes reported at once.
+
+The file is ``BMN_CONFIG`` or ``./bmn.toml``. ``BMN_<SECTION>__<KEY>`` overrides one value; ``BMN_REDIS_URL``,
+``BMN_JOURNAL`` and ``BMN_AGI_LISTEN`` are short names for the three that containers set most.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from agent.domain.errors import ConfigurationError
+from agent.domain.model import Campaign, Purpose, Sector, Seller
+from agent.domain.profile import NL_BMNR, PROFILES
+
+DEFAULT_FILE: Final = "bmn.toml"
+SHORT_NAMES: Final[Mapping[str, tuple[str, str]]] = {
+    "BMN_REDIS_URL": ("redis", "url"),
+    "BMN_JOURNAL": ("journal", "path"),
+    "BMN_AGI_LISTEN": ("agi", "listen"),
+}
+
+_KEY: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_PREFIX: Final = re.compile(r"[0-9*#X]{1,8}")
+
+
+def _known_profile(value: str) -> str:
+    if value not in PROFILES:
+        raise ValueError(f"there is no profile {value!r}; there is {', '.join(sorted(PROFILES))}")
+    return value
+
+
+def _pbx_prefix(value: str) -> str:
+    if not _PREFIX.fullmatch(value):
+        raise ValueError("a prefix is 1 to 8 of the characters 0-9 * # and X (any digit)")
+    return value
+
+
+def _listen_address(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
+        raise ValueError("an address to listen on is HOST:PORT, like 127.0.0.1:4573")
+    return (host.strip("[]"), int(port))
+
+
+def _comma_list(value: object) -> object:
+    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
+ProfileKey = Annotated[str, AfterValidator(_known_profile)]
+Address = Annotated[tuple[str, int], BeforeValidator(_listen_address)]
+Milliseconds = Annotated[int, Field(ge=1, le=60_000)]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RedisSettings(_Section):
+    """``[redis]``: where the lists are."""
+
+    url: str = "redis://127.0.0.1:6379/0"
+    connect_timeout_ms: Milliseconds = 100
+    lookup_timeout_ms: Milliseconds = 300
+    """How long one screening waits for the lists."""
+    command_timeout_ms: Milliseconds = 5_000
+    """For everything off the dial path."""
+
+
+class JournalSettings(_Section):
+    """``[journal]``: where the evidence is. A relative path is taken from the configuration file's folder."""
+
+    path: Path = Path("journal.db")
+    key_file: Path | None = None
+    """Default: the journal's path with ``.key`` added. Better kept elsewhere."""
+
+    @property
+    def key_path(self) -> Path:
+        """Where the key is."""
+        return self.key_file or self.path.with_name(self.path.name + ".key")
+
+
+class AgiSettings(_Section):
+    """``[agi]``: the FastAGI service."""
+
+    listen: Address = ("127.0.0.1", 4573)
+    workers: Annotated[int, Field(ge=1, le=256)] = 8
+    allowed_peers: Annotated[tuple[Network, ...], BeforeValidator(_comma_list)] = (
+        ipaddress.ip_network("127.0.0.0/8"),
+        ipaddress.ip_network("::1/128"),
+    )
+    """AGI knows no passwords: whoever may connect may ask. Loopback, or a private network only."""
+    read_timeout_ms: Milliseconds = 1_000
+    deadline_ms: Milliseconds = 1_000
+    """From the arrival of a request to its answer. Keep it well below the dialplan's BMN_SCREEN_TIMEOUT."""
+    shutdown_grace_ms: Milliseconds = 10_000
+
+
+class DiallingSettings(_Section):
+    """``[dialling]``: how numbers are dialled at this site."""
+
+    pbx_prefixes: Annotated[tuple[Annotated[str, AfterValidator(_pbx_prefix)], ...], BeforeValidator(_comma_list)] = ()
+    """Taken off before a number is read: outside line ``0``, ``*31*``, ``#31#``, ``16XX``. ``X`` is any digit."""
+    profile: ProfileKey = NL_BMNR.key
+    """The profile that reads numbers of calls whose campaign is unknown, and of commands without one."""
+
+
+class RegisterSettings(_Section):
+    """``[register]``: loads of the register."""
+
+    keep_generations: Annotated[int, Field(ge=2, le=20)] = 2
+    max_shrink_percent: Annotated[float, Field(ge=0, le=100)] = 10.0
+
+
+class LogSettings(_Section):
+    """``[logs]``."""
+
+    level: Annotated[str, StringConstraints(pattern="^(debug|info|warning|error)$")] = "info"
+
+
+class SellerSettings(_Section):
+    """``[sellers.KEY]``."""
+
+    name: Text
+
+
+class CampaignSettings(_Section):
+    """``[campaigns.KEY]``."""
+
+    seller: str
+    purpose: Purpose
+    sector: Sector | None = None
+    product_group: Annotated[str, StringConstraints(pattern=_KEY.pattern)] | None = None
+    caller_id: Annotated[str, StringConstraints(pattern=r"^\+[0-9]{6,15}$")] | None = None
+    language: Annotated[str, StringConstraints(pattern="^(nl|en)$")] = "nl"
+    profile: ProfileKey = NL_BMNR.key
+
+    @model_validator(mode="after")
+    def _sector_fits_purpose(self) -> Self:
+        charity, charities = self.purpose is Purpose.CHARITY, self.sector is Sector.CHARITIES
+        if charity and self.sector not in (None, Sector.CHARITIES):
+            raise ValueError("a campaign for a charity has the sector charities")
+        if charities and not charity:
+            raise ValueError("the sector charities goes with the purpose charity")
+        if self.purpose is Purpose.COMMERCIAL and self.sector is None:
+            raise ValueError(f"a commercial campaign needs a sector: {', '.join(Sector)}")
+        return self
+
+
+class Settings(_Section):
+    """Everything that can be configured."""
+
+    redis: RedisSettings = RedisSettings()
+    journal: JournalSettings = JournalSettings()
+    agi: AgiSettings = AgiSettings()
+    dialling: DiallingSettings = DiallingSettings()
+    register_: RegisterSettings = Field(default=RegisterSettings(), alias="register")
+    logs: LogSettings = LogSettings()
+    sellers: dict[str, SellerSettings] = {}
+    campaigns: dict[str, CampaignSettings] = {}
+
+    @model_validator(mode="after")
+    def _names_are_sound(self) -> Self:
+        problems = [
+            f"{kind} {key!r}: a name is 1 to 64 of a-z 0-9 _ -, starting with a letter or digit"
+            for kind, keys in (("seller", self.sellers), ("campaign", self.campaigns))
+            for key in keys
+            if not _KEY.fullmatch(key)
+        ]
+        problems += [
+            f"campaigns.{key}.seller: there is no seller {campaign.seller!r}; add [sellers.{campaign.seller}]"
+            for key, campaign in self.campaigns.items()
+            if campaign.seller not in self.sellers
+        ]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def domain_campaigns(self) -> dict[str, Campaign]:
+        """The campaigns as the rules want them."""
+        sellers = {key: Seller(key=key, name=seller.name) for key, seller in self.sellers.items()}
+        return {
+            key: Campaign(
+                key=key,
+                seller=sellers[item.seller],
+                purpose=item.purpose,
+                sector=Sector.CHARITIES if item.purpose is Purpose.CHARITY else item.sector,
+                product_group=item.product_group,
+                profile=item.profile,
+                language=item.language,
+                caller_id=item.caller_id,
+            )
+            for key, item in self.campaigns.items()
+        }
+
+
+def load_settings(environment: Mapping[str, str]) -> Settings:
+    """Read the file and the environment. Raises ``ConfigurationError`` with every mistake in it."""
+    named = environment.get("BMN_CONFIG")
+    path = Path(named or DEFAULT_FILE)
+    values: dict[str, Any] = {}
+    if named or path.exists():
+        values = _read(path)
+    elif "BMN_JOURNAL" not in environment:
+        raise ConfigurationError(f"there is no {DEFAULT_FILE} here: go to its folder, or name it with BMN_CONFIG")
+    problems = _override(values, environment)
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        problems += [line for item in error.errors() for line in _in_words(item)]
+    if problems:
+        raise ConfigurationError(f"the configuration ({path}) has {len(problems)} mistake(s)", tuple(problems))
+    return _with_paths_from(settings, path.parent, environment)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"there is no configuration file {path} (BMN_CONFIG names it)") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"the configuration file {path} cannot be read: {error}") from error
+
+
+def _override(values: dict[str, Any], environment: Mapping[str, str]) -> list[str]:
+    problems = []
+    for name, value in sorted(environment.items()):
+        if name in SHORT_NAMES:
+            path: tuple[str, ...] = SHORT_NAMES[name]
+        elif name.startswith("BMN_") and "__" in name:
+            path = tuple(part.lower() for part in name.removeprefix("BMN_").split("__"))
+        else:
+            continue
+        table: Any = values
+        for part in path[:-1]:
+            table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                problems.append(f"{name}: {part} is not a section")
+                break
+        else:
+            table[path[-1]] = value
+    return problems
+
+
+def _in_words(item: Any) -> list[str]:
+    where = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return [f"{where}: there is no such setting"]
+    if item["type"] == "missing":
+        return [f"{where}: is missing"]
+    message = item["msg"].removeprefix("Value error, ")
+    got = f" (it is {item['input']!r})" if item["loc"] and not isinstance(item["input"], dict) else ""
+    return [f"{where}: {line}{got}" if where else line for line in message.split("\n")]
+
+
+def _with_paths_from(settings: Settings, folder: Path, environment: Mapping[str, str]) -> Settings:
+    """Paths from the file are relative to the file; a path from the environment is relative to where one is."""
+    journal = settings.journal
+    from_file = "BMN_JOURNAL" not in environment and "BMN_JOURNAL__PATH" not in environment
+    path = folder / journal.path if from_file else journal.path
+    key = journal.key_file
+    if key is not None and "BMN_JOURNAL__KEY_FILE" not in environment:
+        key = folder / key
+    return settings.model_copy(update={"journal": JournalSettings(path=path, key_file=key)})

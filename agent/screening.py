@@ -1,0 +1,176 @@
+"""Screening one live call: normalise, look up, decide, record, answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from agent.domain.deadline import Deadline
+from agent.domain.errors import JournalUnavailable, ListsBehind, LookupTimedOut, LookupUnavailable
+from agent.domain.journal_events import Event, EventType
+from agent.domain.model import Call, Campaign, Decision, Facts, LookupFailure, Notice, Reason, Screened
+from agent.domain.phone_number import EmergencyNumber, PhoneNumber, read_dialled
+from agent.domain.ports import Journal, Lists
+from agent.domain.profile import Profile
+from agent.domain.rules import decide, needs_lists, notice_for
+from agent.outbox import Outbox
+
+JOURNAL_RULE: Final = "verdict_is_on_disk"
+"""Names what blocked when the rules had spoken but the record could not be kept."""
+DOOR_RULE: Final = "request_can_be_served"
+"""Names what blocked before the rules could be asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScreenRequest:
+    """What the dialplan, or a person at the command line, asks."""
+
+    number: str
+    campaign: str
+    agent: str
+    source: str
+    """Through which door it came: ``fastagi``, ``classic_agi`` or ``command``."""
+    uniqueid: str = ""
+    """Asterisk's id of the channel; empty from the command line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Where the time of one screening went, in microseconds."""
+
+    lookup_us: int = 0
+    journal_us: int = 0
+
+
+class Screening:
+    """The use case behind ``screen``. Thread-safe; holds no state of its own."""
+
+    def __init__(
+        self,
+        *,
+        lists: Lists,
+        journal: Journal,
+        outbox: Outbox,
+        campaigns: Mapping[str, Campaign],
+        profiles: Mapping[str, Profile],
+        default_profile: Profile,
+        pbx_prefixes: tuple[str, ...],
+        lookup_timeout_ms: int,
+        clock: Callable[[], datetime],
+        new_call_id: Callable[[], str],
+    ) -> None:
+        self._lists = lists
+        self._journal = journal
+        self._outbox = outbox
+        self._campaigns = campaigns
+        self._profiles = profiles
+        self._default_profile = default_profile
+        self._pbx_prefixes = pbx_prefixes
+        self._lookup_timeout_ms = lookup_timeout_ms
+        self._clock = clock
+        self._new_call_id = new_call_id
+
+    def screen(self, request: ScreenRequest, deadline: Deadline) -> tuple[Screened, Timings]:
+        """Decide, and have the verdict on disk before it is returned. Never raises for a service that is away."""
+        call, profile = self._read(request)
+        started = time.perf_counter_ns()
+        facts, failure = self._facts(call, deadline)
+        looked_up = time.perf_counter_ns()
+        decision = decide(call, facts, profile, self._clock())
+        screened = Screened(
+            call_id=self._new_call_id(),
+            decision=decision,
+            dialled=call.dialled,
+            notice=notice_for(call, decision, profile),
+            generation=facts.generation.id if facts.generation else None,
+            failure=failure,
+        )
+        screened = self._recorded(request, call, profile, screened, deadline)
+        done = time.perf_counter_ns()
+        return screened, Timings(lookup_us=(looked_up - started) // 1000, journal_us=(done - looked_up) // 1000)
+
+    def refuse(self, request: ScreenRequest, reason: Reason, failure: str, deadline: Deadline) -> Screened:
+        """Block without asking the rules: the service is overloaded, or failed. Emergency numbers still go through."""
+        call, profile = self._read(request)
+        emergency = isinstance(call.dialled, EmergencyNumber)
+        decision = Decision(reason=Reason.EMERGENCY_NUMBER if emergency else reason, rule=DOOR_RULE)
+        screened = Screened(
+            call_id=self._new_call_id(),
+            decision=decision,
+            dialled=call.dialled,
+            notice=Notice.NONE,
+            generation=None,
+            failure=failure,
+        )
+        return self._recorded(request, call, profile, screened, deadline)
+
+    def _read(self, request: ScreenRequest) -> tuple[Call, Profile]:
+        campaign = self._campaigns.get(request.campaign)
+        profile = self._profiles[campaign.profile] if campaign else self._default_profile
+        return Call(dialled=read_dialled(request.number, profile, self._pbx_prefixes), campaign=campaign), profile
+
+    def _facts(self, call: Call, deadline: Deadline) -> tuple[Facts, str]:
+        """The facts, and what failed while they were fetched (empty when nothing did)."""
+        if not needs_lists(call) or not isinstance(call.dialled, PhoneNumber) or call.campaign is None:
+            return Facts(), ""
+        limit = Deadline(min(deadline.at, Deadline.after_ms(self._lookup_timeout_ms).at))
+        try:
+            head = self._journal.protective_head()
+            try:
+                return self._lists.facts(call.dialled, call.campaign, head, limit), ""
+            except ListsBehind:
+                self._outbox.drain()
+                return self._lists.facts(call.dialled, call.campaign, head, limit), ""
+        except LookupTimedOut as error:
+            return Facts(failure=LookupFailure.TIMED_OUT), str(error)
+        except (LookupUnavailable, JournalUnavailable) as error:
+            return Facts(failure=LookupFailure.UNAVAILABLE), str(error)
+
+    def _recorded(
+        self, request: ScreenRequest, call: Call, profile: Profile, screened: Screened, deadline: Deadline
+    ) -> Screened:
+        """The verdict once it is on disk; a block instead when it does not get there."""
+        try:
+            self._journal.append([_event(request, call, profile, screened)], deadline)
+        except JournalUnavailable as error:
+            if isinstance(call.dialled, EmergencyNumber):
+                return screened
+            blocked = Screened(
+                call_id=screened.call_id,
+                decision=Decision(reason=Reason.JOURNAL_UNAVAILABLE, rule=JOURNAL_RULE),
+                dialled=screened.dialled,
+                notice=Notice.NONE,
+                generation=screened.generation,
+                failure=str(error),
+            )
+            # The first record may yet reach the disk; this one then says what Asterisk was really told.
+            self._journal.append_later(_event(request, call, profile, blocked))
+            return blocked
+        return screened
+
+
+def _event(request: ScreenRequest, call: Call, profile: Profile, screened: Screened) -> Event:
+    campaign, decision = call.campaign, screened.decision
+    return Event(
+        EventType.CALL_SCREENED,
+        {
+            "call": screened.call_id,
+            "number": call.dialled.e164 if isinstance(call.dialled, PhoneNumber) else request.number,
+            "dialled": request.number,
+            "campaign": request.campaign,
+            "seller": campaign.seller.key if campaign else None,
+            "agent": request.agent,
+            "profile": profile.key,
+            "verdict": decision.verdict,
+            "reason": decision.reason,
+            "rule": decision.rule,
+            "generation": screened.generation,
+            "notice": screened.notice,
+            "source": request.source,
+            "uniqueid": request.uniqueid,
+            "failure": screened.failure or None,
+        },
+    )

@@ -1,0 +1,134 @@
+"""A seller's own lists: opt-outs, which beat everything, and customers, each with the evidence of the sale.
+
+Each change is a journal record first and is in force in Redis before the call returns. Doing it again changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, Protocol
+
+from agent.domain.deadline import Deadline
+from agent.domain.journal_events import Event, EventType
+from agent.domain.phone_number import PhoneNumber
+from agent.domain.ports import Journal, Progress
+from agent.domain.seller_list_entries import Customer, OptOut, Sale
+from agent.outbox import Outbox
+
+APPEND_TIMEOUT_MS: Final = 10_000
+_CHUNK: Final = 1_000
+"""Records in one journal transaction: small, so that live screenings never wait long for the disk."""
+
+
+class SellerListRecords(Protocol):
+    """The seller lists as the journal tells them."""
+
+    def optout(self, seller: str, number: PhoneNumber) -> OptOut | None:
+        """The opt-out in force for ``number``."""
+
+    def optouts(self, seller: str) -> Iterator[OptOut]:
+        """All in force, oldest first."""
+
+    def customer(self, seller: str, product_group: str, number: PhoneNumber) -> Customer | None:
+        """The customer record in force for ``number``."""
+
+    def customers(self, seller: str, product_group: str | None) -> Iterator[Customer]:
+        """All in force, oldest first; of every product group when that is None."""
+
+
+class SellerLists:
+    """The use cases behind ``bmn optout`` and ``bmn customer``. ``by`` is the system user who asks."""
+
+    def __init__(self, journal: Journal, records: SellerListRecords, outbox: Outbox, by: str) -> None:
+        self._journal = journal
+        self._records = records
+        self._outbox = outbox
+        self._by = by
+
+    def add_optout(self, seller: str, number: PhoneNumber, source: str, note: str | None) -> bool:
+        """Record an objection; False when it was in force already."""
+        if self._records.optout(seller, number) is not None:
+            self._outbox.drain()
+            return False
+        body = {"seller": seller, "number": number.e164, "source": source, "note": note, "by": self._by}
+        self._record([Event(EventType.OPTOUT_ADDED, body)])
+        return True
+
+    def remove_optout(self, seller: str, number: PhoneNumber, reason: str) -> bool:
+        """Take an objection back; False when there was none. The reason is part of the evidence."""
+        if self._records.optout(seller, number) is None:
+            self._outbox.drain()
+            return False
+        body = {"seller": seller, "number": number.e164, "reason": reason, "by": self._by}
+        self._record([Event(EventType.OPTOUT_REMOVED, body)])
+        return True
+
+    def optouts(self, seller: str) -> Iterator[OptOut]:
+        """All opt-outs in force for ``seller``."""
+        return self._records.optouts(seller)
+
+    def add_customers(
+        self,
+        seller: str,
+        product_group: str,
+        sales: Sequence[tuple[PhoneNumber, Sale]],
+        source: str,
+        progress: Progress,
+    ) -> int:
+        """Record sales; returns how many were new. A sale that is on record already is left as it is."""
+        added = 0
+        for start in range(0, len(sales), _CHUNK):
+            events = [
+                _customer_added(seller, product_group, number, sale, source, self._by)
+                for number, sale in sales[start : start + _CHUNK]
+                if not self._has_sale(seller, product_group, number, sale)
+            ]
+            if events:
+                self._record(events)
+                added += len(events)
+            progress("recording", min(start + _CHUNK, len(sales)), len(sales))
+        self._outbox.drain()
+        return added
+
+    def remove_customer(self, seller: str, product_group: str, number: PhoneNumber, reason: str) -> bool:
+        """End the exemption of a customer; False when there was none."""
+        if self._records.customer(seller, product_group, number) is None:
+            self._outbox.drain()
+            return False
+        body = {
+            "seller": seller,
+            "product_group": product_group,
+            "number": number.e164,
+            "reason": reason,
+            "by": self._by,
+        }
+        self._record([Event(EventType.CUSTOMER_REMOVED, body)])
+        return True
+
+    def customers(self, seller: str, product_group: str | None) -> Iterator[Customer]:
+        """All customers in force for ``seller``."""
+        return self._records.customers(seller, product_group)
+
+    def _has_sale(self, seller: str, product_group: str, number: PhoneNumber, sale: Sale) -> bool:
+        known = self._records.customer(seller, product_group, number)
+        return known is not None and known.sale == sale
+
+    def _record(self, events: Sequence[Event]) -> None:
+        self._journal.append(events, Deadline.after_ms(APPEND_TIMEOUT_MS))
+        self._outbox.drain()
+
+
+def _customer_added(seller: str, product_group: str, number: PhoneNumber, sale: Sale, source: str, by: str) -> Event:
+    return Event(
+        EventType.CUSTOMER_ADDED,
+        {
+            "seller": seller,
+            "product_group": product_group,
+            "number": number.e164,
+            "sold_on": sale.sold_on.isoformat(),
+            "product": sale.product,
+            "evidence": sale.evidence,
+            "source": source,
+            "by": by,
+        },
+    )
