@@ -1,0 +1,1 @@
+"""The outside world behind ports: Redis, SQLite, Asterisk. Every vendor error is translated here."""

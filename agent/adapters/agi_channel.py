@@ -1,0 +1,376 @@
+"""The one door to pyst2: one AGI session with Asterisk, bounded in time and size.
+
+Where this departs from pyst2 0.5.1 (``asterisk.agi.AGI``), and why:
+
+* ``__init__`` does not call pyst2's: that installs a SIGHUP handler (impossible off the main thread), writes
+  ``sys.argv`` to stderr and reads without a time limit. Here a transport is given and ``read_request`` reads.
+* Nothing goes to stderr. pyst2 pretty-prints every line, numbers included: a privacy leak, and half the throughput.
+* Bytes are read from a socket or from file descriptors, against a monotonic deadline for the whole exchange;
+  pyst2 wants a text file, waits for ever, and after ``520`` and end of file loops for ever.
+* ``_quote`` and ``execute`` refuse what is not on a white list. pyst2 escapes nothing: a newline starts a second
+  command, a quote ends the argument.
+* ``100 Trying``, an unsolicited ``HANGUP`` and 511 are understood; end of file is ``AgiHangup``, not ``ValueError``.
+* ``result=-1`` raises nothing; it is ``AgiReply.minus_one``, and each method says what it means there.
+* ``test_hangup`` raises nothing: a hung-up channel still takes variables, and the verdict of such a call counts.
+* ``stream_file`` keeps ``endpos``, ``get_data`` keeps ``(timeout)``, ``get_variable`` tells unset from empty.
+* ``set_variables`` is new: all variables in one command, so one round trip.
+
+The commands that are only inherited (``answer``, ``hangup``, ``say_digits`` and so on) run through ``execute`` below.
+``SET VARIABLE ARRAY(A,B) "x,"`` sets B to empty, wherever the empty value stands (Asterisk 22, func_strings.c,
+``array``); parentheses, brackets, quotes and backslashes in a value would move the commas (main/app.c,
+``__ast_app_separate_args``), hence they are off the list.
+"""
+
+from __future__ import annotations
+
+import re
+import select
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import NamedTuple, Protocol
+
+from asterisk.agi import AGI, AGIException
+
+MAX_LINE_BYTES = 8192
+MAX_ENVIRONMENT_LINES = 200
+MAX_COMMAND_BYTES = 2000
+"""Older Asterisk releases read commands into 2 KB."""
+PATIENCE_S = 0.05
+"""How long a peer may keep us waiting before it counts as stalled (see ``AgiChannel``)."""
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")
+_READABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}(\([A-Za-z0-9_,.:-]*\))?")
+_VALUE = re.compile(r"[A-Za-z0-9 _.:@/+*#=-]*")
+_ARGUMENT = re.compile(r'"[A-Za-z0-9 _.,:;@/+*#=!?()%-]*"|[A-Za-z0-9_.,:;@/+*#=!?()%-]*')
+_SOUND = re.compile(r"[A-Za-z0-9_/.-]+")
+_COMMAND = re.compile(r"[A-Za-z ]+")
+_KEYS = re.compile(r"[0-9*#A-D]*")
+_KEY_CODE = re.compile(r"[0-9]{1,2}")
+_REPLY = re.compile(r"200 result=(?P<result>[^ ]*)(?: \((?P<data>.*)\))?(?: endpos=(?P<endpos>[0-9]{1,15}))?")
+
+
+class AgiError(AGIException):  # type: ignore[misc]  # pyst2 ships no types
+    """Base of everything that goes wrong in an AGI session. Its text never holds a value or a number."""
+
+
+class AgiHangup(AgiError):
+    """Asterisk ended the session, or the channel is dead and takes no such command."""
+
+
+class AgiTimeout(AgiError):
+    """Asterisk did not send, or did not take, what was due in time."""
+
+
+class AgiProtocolError(AgiError):
+    """What came is not AGI, is too large, or is not the answer to what was sent."""
+
+
+class AgiCommandFailed(AgiError):
+    """Asterisk answered -1 where that means that nothing was done: a missing prompt, or a hang-up meanwhile."""
+
+
+class UnsafeAgiValue(AgiError):
+    """A value holds a character that could change the command; nothing was sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgiRequest:
+    """What Asterisk says of the call when it starts a session. The representation leaves out what may be a number."""
+
+    script: str
+    """The path behind ``agi://host/``, without a query; for a classic AGI script, the file as Asterisk names it."""
+    arguments: tuple[str, ...] = field(repr=False)
+    channel: str = field(repr=False)
+    uniqueid: str
+    language: str
+    callerid: str = field(repr=False)
+    context: str
+    extension: str = field(repr=False)
+    environment: Mapping[str, str] = field(repr=False)
+    """Every line, name to value, exactly as sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgiReply:
+    """One answer. ``code`` is 200, 510, 511 or 520; the other fields are those of a 200."""
+
+    code: int
+    result: str = ""
+    data: str | None = None
+    """What stands in parentheses: ``timeout``, or the value of a variable."""
+    endpos_samples: int | None = None
+
+    @property
+    def minus_one(self) -> bool:
+        """True for ``result=-1``: the command failed or the channel hung up during it."""
+        return self.result == "-1"
+
+    @property
+    def timed_out(self) -> bool:
+        """True when no key came before the time was over."""
+        return self.data == "timeout"
+
+
+class PlayResult(NamedTuple):
+    """How far a prompt was played. ``endpos_samples / 8000`` is seconds for an 8 kHz file, also when ``failed``."""
+
+    digit: str | None
+    endpos_samples: int
+    failed: bool
+    """No such file, or a hang-up during it."""
+
+
+class DataResult(NamedTuple):
+    """Keys pressed. ``timed_out`` tells silence, or too few keys, from a finishing ``#``."""
+
+    digits: str
+    timed_out: bool
+
+
+_OK = AgiReply(code=200, result="1")
+
+
+class Transport(Protocol):
+    """Bytes to and from one peer; each entry point brings its own. Both raise ``AgiHangup`` when the peer is gone."""
+
+    def receive(self, wait_s: float) -> bytes | None:
+        """The next bytes, ``b""`` at the end, None when nothing came in ``wait_s`` seconds."""
+
+    def send(self, data: bytes, until: float) -> None:
+        """Send all of ``data`` before ``until`` (monotonic seconds) or raise ``AgiTimeout``."""
+
+
+def wait_ready(fd: int, event: int, wait_s: float) -> bool:
+    """Whether ``fd`` is ready, or broken, within ``wait_s``."""
+    if wait_s <= 0:
+        return False
+    poll = select.poll()
+    poll.register(fd, event)
+    return bool(poll.poll(wait_s * 1000))
+
+
+class AgiChannel(AGI):  # type: ignore[misc]  # pyst2 ships no types
+    """One AGI session: first ``read_request``, then commands, each sent and answered before the next.
+
+    ``timeout_ms`` bounds reading the environment, and each exchange of a command and its answer, as a whole.
+    ``stalled`` is asked once, when the peer first keeps us waiting for more than ``PATIENCE_S``: it may start another
+    worker; when it returns False, the wait ends with ``AgiTimeout``.
+    After a time-out or a protocol error the session is out of step, and every further command is refused.
+    """
+
+    def __init__(
+        self, transport: Transport, *, timeout_ms: float = 1000, stalled: Callable[[], bool] | None = None
+    ) -> None:
+        self.env: dict[str, str] = {}
+        self.hung_up = False
+        """The channel is gone; variables can still be set."""
+        self.commands_sent = 0
+        self._transport = transport
+        self._timeout_s = timeout_ms / 1000
+        self.stalled = stalled
+        self._in_step = True
+        self._buffer = b""
+
+    def read_request(self) -> AgiRequest:
+        """Read and parse the environment, up to its blank line."""
+        began = monotonic()
+        until = began + self._timeout_s
+        self._in_step = False
+        while (end := self._buffer.find(b"\n\n")) < 0:
+            lines = self._buffer.count(b"\n")
+            if lines > MAX_ENVIRONMENT_LINES or len(self._buffer) - self._buffer.rfind(b"\n") > MAX_LINE_BYTES + 1:
+                raise AgiProtocolError("the environment is too large")
+            self._fill(began, until)
+        pairs = [line.split(": ", 1) for line in self._buffer[:end].decode("utf-8", "replace").split("\n")]
+        self._buffer = self._buffer[end + 2 :]
+        if len(pairs) > MAX_ENVIRONMENT_LINES or (end > MAX_LINE_BYTES and _longest(pairs) > MAX_LINE_BYTES):
+            raise AgiProtocolError("the environment is too large")
+        try:
+            env = dict(pairs)
+        except ValueError as error:
+            raise AgiProtocolError("the environment has a line without a name") from error
+        # A newline inside a caller's name would bring its own lines: then a name comes twice.
+        if len(env) != len(pairs):
+            raise AgiProtocolError("the environment names something twice")
+        self.env = env
+        self._in_step = True
+        return _request(env)
+
+    def set_variables(self, values: Mapping[str, str]) -> None:
+        """Set channel variables in one command; an empty value sets the variable to empty."""
+        if not values:
+            return
+        for name, value in values.items():
+            if not _NAME.fullmatch(name):
+                raise UnsafeAgiValue("a variable's name has a character that is not allowed")
+            if not _VALUE.fullmatch(value):
+                raise UnsafeAgiValue(f"the value of {name} has a character that is not allowed")
+        reply = self._exchange(f'SET VARIABLE ARRAY({",".join(values)}) "{",".join(values.values())}"\n')
+        if reply.result != "1":
+            raise AgiProtocolError("Asterisk did not confirm the variables")
+
+    def get_variable(self, name: str) -> str | None:
+        """The value of a variable or function of the channel: None when it is not set, ``""`` when it is empty."""
+        if not _READABLE_NAME.fullmatch(name):
+            raise UnsafeAgiValue("a variable's name has a character that is not allowed")
+        reply = self._exchange(f"GET VARIABLE {name}\n")
+        return (reply.data or "") if reply.result == "1" else None
+
+    def verbose(self, message: str, level: int = 1) -> None:
+        """Write ``message`` to Asterisk's console and log. Never a number in full."""
+        self._exchange(f"VERBOSE {self._quote(message)} {int(level)}\n")
+
+    def noop(self) -> None:
+        """Ask nothing: shows that the session still stands."""
+        self._exchange("NOOP\n")
+
+    def stream_file(self, name: str, escape_digits: str = "", *, limit_ms: float = 120_000) -> PlayResult:
+        """Play a prompt (path without extension) until its end or one of ``escape_digits``.
+
+        ``limit_ms`` bounds the wait for Asterisk's answer. A missing file also leaves AGISTATUS at FAILURE.
+        """
+        _check_prompt(name, escape_digits)
+        reply = self._exchange(f'STREAM FILE {name} "{escape_digits}"\n', limit_ms / 1000)
+        if not reply.minus_one and not _KEY_CODE.fullmatch(reply.result):
+            raise AgiProtocolError("the answer to a prompt is no key")
+        digit = None if reply.result in ("0", "-1") else chr(int(reply.result))
+        return PlayResult(digit, reply.endpos_samples or 0, reply.minus_one)
+
+    def get_data(self, file: str, timeout_ms: int, max_digits: int, *, limit_ms: float = 120_000) -> DataResult:
+        """Play a prompt and take up to ``max_digits`` keys, ended by ``#`` or by ``timeout_ms`` without a key.
+
+        ``limit_ms`` bounds the wait for Asterisk's answer. Raises ``AgiCommandFailed`` on a missing prompt or hang-up,
+        which must not pass for an explicit ``#``.
+        """
+        _check_prompt(file, "")
+        reply = self._exchange(f"GET DATA {file} {int(timeout_ms)} {int(max_digits)}\n", limit_ms / 1000)
+        if reply.minus_one:
+            raise AgiCommandFailed("no prompt, or a hang-up while taking keys")
+        if not _KEYS.fullmatch(reply.result):
+            raise AgiProtocolError("the answer to a prompt is no keys")
+        return DataResult(reply.result, reply.timed_out)
+
+    def execute(self, command: str, *args: object) -> dict[str, tuple[str, str]]:
+        """Run any command, for what is only inherited from pyst2; the answer in pyst2's form."""
+        words = [str(arg) for arg in args]
+        if not _COMMAND.fullmatch(command) or not all(map(_ARGUMENT.fullmatch, words)):
+            raise UnsafeAgiValue("an argument has a character that is not allowed")
+        reply = self._exchange(" ".join([command, *words]).rstrip(" ") + "\n")
+        return {"result": (reply.result, reply.data or ""), "endpos": (str(reply.endpos_samples or 0), "")}
+
+    def test_hangup(self) -> None:
+        """Nothing: see the module's header."""
+
+    def _quote(self, string: object) -> str:
+        quoted = f'"{string}"'
+        if not _ARGUMENT.fullmatch(quoted):
+            raise UnsafeAgiValue("an argument has a character that is not allowed")
+        return quoted
+
+    def _exchange(self, line: str, timeout_s: float | None = None) -> AgiReply:
+        """Send one command and read its answer; only a 200 is returned."""
+        if not self._in_step:
+            raise AgiProtocolError("the session is out of step")
+        if len(line) > MAX_COMMAND_BYTES:
+            raise UnsafeAgiValue("the command is too long")
+        began = monotonic()
+        until = began + (self._timeout_s if timeout_s is None else timeout_s)
+        self._in_step = False
+        self.commands_sent += 1
+        self._transport.send(line.encode("ascii"), until)
+        reply = self._read_reply(began, until)
+        self._in_step = True
+        if reply.code == 511:
+            raise AgiHangup("the channel is dead")
+        if reply.code != 200:
+            raise AgiProtocolError(f"Asterisk refused the command ({reply.code})")
+        return reply
+
+    def _read_reply(self, began: float, until: float) -> AgiReply:
+        for _ in range(MAX_ENVIRONMENT_LINES):
+            line = self._read_line(began, until)
+            if line == b"200 result=1":
+                return _OK
+            if line == b"HANGUP":
+                self.hung_up = True
+            elif line.startswith(b"520-"):
+                self._skip_usage(began, until)
+                return AgiReply(code=520)
+            elif line[:4] in (b"510 ", b"511 ", b"520 "):
+                return AgiReply(code=int(line[:3]))
+            elif match := _REPLY.fullmatch(line.decode("utf-8", "replace")):
+                endpos = match["endpos"]
+                return AgiReply(
+                    code=200,
+                    result=match["result"],
+                    data=match["data"],
+                    endpos_samples=None if endpos is None else int(endpos),
+                )
+            elif not line.startswith(b"100 "):
+                raise AgiProtocolError("a line came that is no answer")
+        raise AgiProtocolError("too many lines came that are no answer")
+
+    def _skip_usage(self, began: float, until: float) -> None:
+        for _ in range(MAX_ENVIRONMENT_LINES):
+            if self._read_line(began, until).startswith(b"520 "):
+                return
+        raise AgiProtocolError("an explanation came without an end")
+
+    def _read_line(self, began: float, until: float) -> bytes:
+        while (end := self._buffer.find(b"\n")) < 0:
+            if len(self._buffer) > MAX_LINE_BYTES:
+                raise AgiProtocolError("a line is too long")
+            self._fill(began, until)
+        line, self._buffer = self._buffer[:end], self._buffer[end + 1 :]
+        if end > MAX_LINE_BYTES:
+            raise AgiProtocolError("a line is too long")
+        return line
+
+    def _fill(self, began: float, until: float) -> None:
+        """Read some more. ``began`` is when this exchange began, so that single bytes do not buy time."""
+        now = monotonic()
+        chunk = None
+        if now - began < PATIENCE_S:
+            chunk = self._transport.receive(min(PATIENCE_S, until - now))
+        if chunk is None:
+            stalled, self.stalled = self.stalled, None
+            if stalled is not None and not stalled():
+                raise AgiTimeout("Asterisk keeps us waiting, and too many others do")
+            chunk = self._transport.receive(until - monotonic())
+        if chunk is None:
+            raise AgiTimeout("Asterisk did not send in time")
+        if not chunk:
+            raise AgiHangup("Asterisk ended the session")
+        self._buffer += chunk
+
+
+def _request(env: dict[str, str]) -> AgiRequest:
+    script = env.get("agi_network_script")
+    if script is None:
+        script = env.get("agi_request", "")
+        if "://" in script:
+            script = script.partition("://")[2].partition("/")[2]
+    arguments: list[str] = []
+    while (value := env.get(f"agi_arg_{len(arguments) + 1}")) is not None:
+        arguments.append(value)
+    return AgiRequest(
+        script=script.partition("?")[0],
+        arguments=tuple(arguments),
+        channel=env.get("agi_channel", ""),
+        uniqueid=env.get("agi_uniqueid", ""),
+        language=env.get("agi_language", ""),
+        callerid=env.get("agi_callerid", ""),
+        context=env.get("agi_context", ""),
+        extension=env.get("agi_extension", ""),
+        environment=env,
+    )
+
+
+def _longest(pairs: list[list[str]]) -> int:
+    return max(sum(map(len, pair)) + 2 for pair in pairs)
+
+
+def _check_prompt(name: str, keys: str) -> None:
+    if not _SOUND.fullmatch(name) or not _KEYS.fullmatch(keys):
+        raise UnsafeAgiValue("a prompt's name or keys have a character that is not allowed")

@@ -1,0 +1,396 @@
+"""The FastAGI server: Asterisk connects, one session per script call, no authentication (allow-listed peers only).
+
+A fixed pool of threads accepts on one listening socket; a session is accept, read, handle, answer, close on one
+thread, so that a screening costs a handful of system calls. What protects the pool from slow peers:
+
+* A connection that says nothing is not handed out by the kernel at all for its first second (TCP_DEFER_ACCEPT).
+* A peer that then lets us wait for more than 50 ms (``PATIENCE_S``), for its environment or for an answer, is
+  *stalled*. A new thread takes the worker's place in the pool; the worker stays with the stalled peer until
+  ``read_timeout_ms``, finishes that session and ends. So a peer costs the pool 50 ms, at most 100 ms when it sends
+  byte by byte. Above ``stalled_sessions`` of them, a stalled peer is dropped at once.
+* Scripts marked ``long`` run on a thread of their own, at most ``long_sessions``.
+
+The deadline that a handler gets counts from the moment the request reached this machine: the kernel knows how long
+ago the connection last received something (TCP_INFO), so time in the backlog counts too. A short request that waited
+longer than its whole deadline goes to ``overloaded``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import select
+import socket
+import struct
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from time import monotonic, sleep
+
+from agent.adapters.agi_channel import PATIENCE_S, AgiChannel, AgiHangup, AgiProtocolError, AgiRequest, AgiTimeout
+from agent.adapters.agi_channel import wait_ready as _ready
+
+Handler = Callable[[AgiRequest, AgiChannel, float], None]
+"""Serves one session. The float is when its answer is due, in seconds on ``time.monotonic``."""
+Refusal = Callable[[AgiRequest, AgiChannel], None]
+"""Says no on behalf of a handler that failed or was not called. It must be quick."""
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+
+_DEFER_ACCEPT_S = 1
+# Offsets in struct tcp_info (linux/tcp.h). For a listening socket, tcpi_unacked is the length of its accept queue.
+_UNACKED = struct.Struct("@24xI")
+_LAST_DATA_RECEIVED_MS = struct.Struct("@52xI")
+
+
+def _ignore(*_: object) -> None:
+    """What a hook does when nobody listens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observer:
+    """Callbacks for what the server sees, called on the session's thread. They must be quick and must not raise."""
+
+    peer_refused: Callable[[str], None] = _ignore
+    """A peer outside the allow-list was closed at once; its address."""
+    unknown_script: Callable[[AgiRequest], None] = _ignore
+    """No such script: closed, nothing set."""
+    overloaded: Callable[[AgiRequest, int], None] = _ignore
+    """A request was not served but answered by ``overloaded``; it had waited that many milliseconds."""
+    hung_up: Callable[[str, AgiRequest | None], None] = _ignore
+    """Asterisk ended the session early; the peer, and the request when it was complete."""
+    session_timed_out: Callable[[str, AgiRequest | None], None] = _ignore
+    """Asterisk kept us waiting too long; the peer, and the request when it was complete."""
+    protocol_violated: Callable[[str, AgiProtocolError], None] = _ignore
+    """A peer does not speak AGI: closed before there was a request."""
+    request_failed: Callable[[AgiRequest, Exception], None] = _ignore
+    """A handler, or the answer in its stead, raised."""
+    accept_failed: Callable[[OSError], None] = _ignore
+    """No connection could be taken, for example because no file descriptor is left; the worker tries again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """One script name's handler."""
+
+    handle: Handler
+    long: bool = False
+    """It talks to a person: a thread of its own, and time in the backlog does no harm."""
+    deadline_ms: float = 1000
+    """From the request's arrival to the moment the answer is due."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much the server takes on."""
+
+    workers: int = 8
+    read_timeout_ms: float = 1000
+    """For the whole environment, and for each exchange of command and answer."""
+    stalled_sessions: int = 256
+    long_sessions: int = 1000
+    backlog: int = 1024
+    """Cut to net.core.somaxconn by the kernel."""
+
+
+def read_request(channel: AgiChannel, peer: str, observer: Observer) -> AgiRequest | None:
+    """The request of a session that just opened; None, told to ``observer``, when there is none."""
+    try:
+        return channel.read_request()
+    except AgiHangup:
+        observer.hung_up(peer, None)
+    except AgiTimeout:
+        observer.session_timed_out(peer, None)
+    except AgiProtocolError as error:
+        observer.protocol_violated(peer, error)
+    return None
+
+
+def answer(
+    handle: Callable[[], None], failed: Callable[[], None], request: AgiRequest, peer: str, observer: Observer
+) -> bool:
+    """Run ``handle``, and ``failed`` when it raises what it should not; True when ``handle`` came to its end."""
+    for attempt in (handle, failed):
+        try:
+            attempt()
+            return attempt is handle
+        except AgiHangup:
+            observer.hung_up(peer, request)
+            break
+        except AgiTimeout:
+            observer.session_timed_out(peer, request)
+            break
+        except Exception as error:  # noqa: BLE001  # the one place: report, say no, go on
+            observer.request_failed(request, error)
+    return False
+
+
+class FastAgiServer:
+    """Serves ``scripts`` on ``listen`` (host and port; port 0 takes a free one) to ``allowed_peers``.
+
+    ``overloaded`` and ``failed`` answer in a handler's stead. A server starts once and stops once.
+    """
+
+    def __init__(
+        self,
+        listen: tuple[str, int],
+        scripts: Mapping[str, Script],
+        *,
+        overloaded: Refusal,
+        failed: Refusal,
+        allowed_peers: Sequence[Network] = LOOPBACK,
+        limits: Limits | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self._listen = listen
+        self._scripts = dict(scripts)
+        self._overloaded = overloaded
+        self._failed = failed
+        self._allowed_peers = tuple(allowed_peers)
+        self._limits = limits or Limits()
+        self._observer = observer or Observer()
+        self._listener: socket.socket | None = None
+        self._stopping = False
+        self._stopped = False
+        self._known_peers: dict[str, bool] = {}
+        # Reentrant, because stop() may run in a signal handler on top of itself.
+        self._lock = threading.RLock()
+        self._threads: set[threading.Thread] = set()
+        self._stalled = 0
+        self._long = 0
+        # Held from start() to the end of stop(). A bare lock: a signal handler may release what the main thread awaits.
+        self._running = threading.Lock()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port that are listened on, once started."""
+        if self._listener is None:
+            raise RuntimeError("the server was not started")
+        host, port = self._listener.getsockname()[:2]
+        return str(host), int(port)
+
+    @property
+    def stopping(self) -> bool:
+        """True from the start of ``stop``; a long handler may ask it between two prompts."""
+        return self._stopping
+
+    def start(self) -> None:
+        """Listen and return. Raises ``OSError`` when the address cannot be had."""
+        if self._listener is not None or self._stopping:
+            raise RuntimeError("a server starts once")
+        family = socket.AF_INET6 if ":" in self._listen[0] else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted connections inherit it
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _DEFER_ACCEPT_S)
+            listener.bind(self._listen)
+            listener.listen(self._limits.backlog)
+        except OSError:
+            listener.close()
+            raise
+        self._listener = listener
+        self._running.acquire()
+        for _ in range(self._limits.workers):
+            self._spawn(self._work)
+
+    def serve_forever(self) -> None:
+        """Start unless started, and return when ``stop`` is through."""
+        if self._listener is None:
+            self.start()
+        with self._running:
+            return
+
+    def stop(self, grace_s: float) -> bool:
+        """Close the door, let running sessions end for ``grace_s``; True when all have ended. May be called again.
+
+        Connections already in the kernel's backlog are still served, for at most half of the grace; what is left
+        then is reset, and Asterisk goes on without a verdict. Sessions that outlive the grace are left to their own
+        limits on daemon threads. Fit for a signal handler on the main thread.
+        """
+        began = monotonic()
+        self._stopping = True
+        listener = self._listener
+        if listener is None:
+            return True
+        with suppress(OSError):  # a stop before, or on top of, this one was faster
+            while monotonic() - began < grace_s / 2 and _tcp_info(listener, _UNACKED):
+                sleep(0.002)
+            listener.shutdown(socket.SHUT_RDWR)  # wakes every accept; close alone would not
+        while monotonic() - began < grace_s:
+            with self._lock:
+                thread = next(iter(self._threads), None)
+            if thread is None:
+                break
+            thread.join(max(0.0, grace_s - (monotonic() - began)))
+        listener.close()
+        with self._lock:
+            if not self._stopped:
+                self._stopped = True
+                self._running.release()
+            return not self._threads
+
+    def _spawn(self, target: Callable[[], None]) -> None:
+        """Run ``target`` on a thread that ``stop`` waits for. Raises ``RuntimeError`` when there can be no more."""
+
+        def run() -> None:
+            try:
+                target()
+            finally:
+                with self._lock:
+                    self._threads.discard(thread)
+
+        thread = threading.Thread(target=run, daemon=True)
+        with self._lock:
+            thread.start()
+            self._threads.add(thread)
+
+    def _work(self) -> None:
+        place = _Place(self._replace)
+        try:
+            while not place.given_up and self._listener and self._accept_one(self._listener, place):
+                continue
+        finally:
+            with self._lock:
+                if place.given_up:
+                    self._stalled -= 1
+                elif not self._stopping:
+                    self._spawn(self._work)  # only a hook that raised gets here; the pool stays complete all the same
+
+    def _replace(self) -> bool:
+        """Fill a stalled worker's place in the pool; False when too many are stalled."""
+        with self._lock, suppress(RuntimeError):
+            if self._stalled < self._limits.stalled_sessions:
+                if not self._stopping:
+                    self._spawn(self._work)
+                self._stalled += 1
+                return True
+        return False
+
+    def _accept_one(self, listener: socket.socket, place: _Place) -> bool:
+        """Serve one connection; False when there will be no more."""
+        try:
+            sock, address = listener.accept()
+        except OSError as error:
+            if not self._stopping:
+                self._observer.accept_failed(error)
+                sleep(0.05)
+            return not self._stopping
+        kept = False
+        try:
+            kept = self._serve(sock, address[0], place)
+        finally:
+            if not kept:
+                sock.close()
+        return True
+
+    def _is_allowed(self, peer: str) -> bool:
+        known = self._known_peers.get(peer)
+        if known is None:
+            ip = ipaddress.ip_address(peer)
+            ip = getattr(ip, "ipv4_mapped", None) or ip
+            known = any(ip in network for network in self._allowed_peers)
+            if len(self._known_peers) < 1000:
+                self._known_peers[peer] = known
+        return known
+
+    def _serve(self, sock: socket.socket, peer: str, place: _Place) -> bool:
+        """Read the request and have it answered; True when a long session keeps the socket."""
+        if not self._is_allowed(peer):
+            self._observer.peer_refused(peer)
+            return False
+        waited_ms = _tcp_info(sock, _LAST_DATA_RECEIVED_MS)
+        arrived = monotonic() - waited_ms / 1000
+        channel = AgiChannel(SocketTransport(sock), timeout_ms=self._limits.read_timeout_ms, stalled=place.give_up)
+        request = read_request(channel, peer, self._observer)
+        if request is None:
+            return False
+        script = self._scripts.get(request.script)
+        if script is None:
+            self._observer.unknown_script(request)
+            return False
+        due = arrived + script.deadline_ms / 1000
+
+        def serve(handle: Callable[[], None] = lambda: script.handle(request, channel, due)) -> None:
+            answer(handle, lambda: self._failed(request, channel), request, peer, self._observer)
+
+        if script.long:
+            channel.stalled = None  # from here on it keeps no worker
+            if self._hand_over(sock, serve):
+                return True
+        elif waited_ms < script.deadline_ms:
+            serve()
+            return False
+        self._observer.overloaded(request, waited_ms)
+        serve(lambda: self._overloaded(request, channel))
+        return False
+
+    def _hand_over(self, sock: socket.socket, serve: Callable[[], None]) -> bool:
+        """Serve a long session on a thread of its own; False when there are too many."""
+
+        def serve_and_close() -> None:
+            try:
+                serve()
+            finally:
+                sock.close()
+                with self._lock:
+                    self._long -= 1
+
+        with self._lock, suppress(RuntimeError):
+            if self._long < self._limits.long_sessions:
+                self._spawn(serve_and_close)
+                self._long += 1
+                return True
+        return False
+
+
+class _Place:
+    """A worker's place in the pool, given up to another thread when the worker's peer stalls."""
+
+    __slots__ = ("_fill", "given_up")
+
+    def __init__(self, fill: Callable[[], bool]) -> None:
+        self._fill = fill
+        self.given_up = False
+
+    def give_up(self) -> bool:
+        """False when nobody can take the place, so that the worker must not wait on."""
+        self.given_up = self._fill()
+        return self.given_up
+
+
+class SocketTransport:
+    """A blocking TCP socket with the kernel's own receive limit of ``PATIENCE_S``: usually one call per read."""
+
+    _LIMIT = struct.pack("@ll", 0, int(PATIENCE_S * 1_000_000))
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, self._LIMIT)
+
+    def receive(self, wait_s: float) -> bytes | None:
+        """See ``Transport``."""
+        try:
+            if wait_s != PATIENCE_S and not _ready(self._socket.fileno(), select.POLLIN, wait_s):
+                return None
+            return self._socket.recv(65536)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise AgiHangup("the connection was lost") from error
+
+    def send(self, data: bytes, until: float) -> None:
+        """See ``Transport``."""
+        while data:
+            try:
+                data = data[self._socket.send(data, socket.MSG_DONTWAIT) :]
+            except BlockingIOError:
+                if not _ready(self._socket.fileno(), select.POLLOUT, until - monotonic()):
+                    raise AgiTimeout("Asterisk did not take the command in time") from None
+            except OSError as error:
+                raise AgiHangup("the connection was lost") from error
+
+
+def _tcp_info(sock: socket.socket, field: struct.Struct) -> int:
+    return int(field.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, field.size))[0])
