@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -15,6 +16,7 @@ from agent.adapters.redis_generations import RedisGenerations
 from agent.adapters.redis_lists import RedisLists
 from agent.adapters.sqlite_journal import SqliteJournal
 from agent.config import Settings
+from agent.domain.model import Campaign
 from agent.domain.profile import PROFILES
 from agent.outbox import Outbox
 from agent.registers import Registers
@@ -32,6 +34,7 @@ class Application:
     """The use cases, wired. Close it, or use it as a context manager."""
 
     settings: Settings
+    campaigns: Mapping[str, Campaign]
     journal: SqliteJournal
     redis: RedisServer
     outbox: Outbox
@@ -66,8 +69,10 @@ def bootstrap(settings: Settings) -> Application:
     lists = RedisLists(redis, journal.id)
     outbox = Outbox(journal, lists)
     by = getpass.getuser()
+    campaigns = settings.domain_campaigns()
     return Application(
         settings=settings,
+        campaigns=campaigns,
         journal=journal,
         redis=redis,
         outbox=outbox,
@@ -75,7 +80,7 @@ def bootstrap(settings: Settings) -> Application:
             lists=lists,
             journal=journal,
             outbox=outbox,
-            campaigns=settings.domain_campaigns(),
+            campaigns=campaigns,
             profiles=PROFILES,
             default_profile=PROFILES[settings.dialling.profile],
             pbx_prefixes=settings.dialling.pbx_prefixes,

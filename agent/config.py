@@ -35,7 +35,7 @@ SHORT_NAMES: Final[Mapping[str, tuple[str, str]]] = {
     "BMN_AGI_LISTEN": ("agi", "listen"),
 }
 
-_KEY: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_KEY: Final = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}$")
 _PREFIX: Final = re.compile(r"[0-9*#X]{1,8}")
 
 

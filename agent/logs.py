@@ -11,6 +11,7 @@ from typing import Any, Final, TextIO, cast
 
 import structlog
 
+ACCEPT_FAILED: Final = "accept.failed"
 AGENT_STARTED: Final = "agent.started"
 AGENT_STOPPING: Final = "agent.stopping"
 AGENT_STOPPED: Final = "agent.stopped"
@@ -20,10 +21,12 @@ OUTBOX_DRAINED: Final = "outbox.drained"
 OUTBOX_BLOCKED: Final = "outbox.blocked"
 PEER_REFUSED: Final = "peer.refused"
 REQUEST_FAILED: Final = "request.failed"
+REQUEST_OVERDUE: Final = "request.overdue"
 SCRIPT_UNKNOWN: Final = "script.unknown"
 SESSION_ABORTED: Final = "session.aborted"
 
 EVENTS: Final = {
+    ACCEPT_FAILED: "no connection could be taken, for example because no file descriptor is left",
     AGENT_STARTED: "the service listens",
     AGENT_STOPPING: "a signal asked the service to stop; running sessions may end",
     AGENT_STOPPED: "the service has stopped; clean=false when sessions were cut off",
@@ -33,6 +36,7 @@ EVENTS: Final = {
     OUTBOX_BLOCKED: "list changes wait because Redis or the journal is away; said once per outage",
     PEER_REFUSED: "a connection from outside agi.allowed_peers was closed",
     REQUEST_FAILED: "an unexpected error in a handler; the call was blocked with internal_error",
+    REQUEST_OVERDUE: "a request waited longer than its deadline; a screening was blocked with overloaded",
     SCRIPT_UNKNOWN: "an AGI script that does not exist was asked for; nothing was answered",
     SESSION_ABORTED: "Asterisk hung up, was silent or broke the protocol in mid-session",
 }

@@ -26,6 +26,7 @@ class RedisServer:
             "socket_timeout": command_timeout_ms / 1000,
             "retry": Retry(NoBackoff(), 0),  # the caller's deadline decides, not the client
             "decode_responses": True,
+            "protocol": 2,  # nothing of RESP3 is used, and its handshake is one more round trip
         }
         self._pool = ConnectionPool.from_url(url, **options)
         self.client = redis.Redis(connection_pool=self._pool)
@@ -45,7 +46,9 @@ class RedisServer:
                 return self._exchange(kept, commands, deadline)
         with _translated():
             fresh: Any = self._pool.make_connection()
-            fresh.socket_connect_timeout = min(self._connect_timeout_ms / 1000, max(deadline.remaining_s(), 0.001))
+            # A Redis that is stopped in mid-air still accepts connections: its silence must not outlast the deadline.
+            fresh.socket_timeout = max(deadline.remaining_s(), 0.001)
+            fresh.socket_connect_timeout = min(self._connect_timeout_ms / 1000, fresh.socket_timeout)
             fresh.connect()
         self._local.connection = fresh
         with _translated():

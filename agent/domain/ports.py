@@ -96,9 +96,17 @@ class RegisterRow:
 class RegisterFile(Protocol):
     """One file of the register, whatever its layout."""
 
-    name: str
-    sha256: str
-    bytes: int
+    @property
+    def name(self) -> str:
+        """Without its folder."""
+
+    @property
+    def sha256(self) -> str:
+        """Of its bytes."""
+
+    @property
+    def bytes(self) -> int:
+        """Its size."""
 
     def rows(self) -> Iterator[RegisterRow]:
         """Every line that holds a number, in order. Raises ``InputRejected`` when the file is not what it should be."""

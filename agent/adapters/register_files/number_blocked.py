@@ -12,9 +12,10 @@ from agent.domain.ports import RegisterRow
 
 def rows(lines: Iterator[tuple[int, int, str]]) -> Iterator[RegisterRow]:
     """See ``agent.domain.ports.RegisterFile``."""
+    first = True
     for line, offset, text in lines:
-        if not text or (line == 1 and text.lower().replace(" ", "") == "number,blocked"):
-            continue
-        number, _, blocked = text.partition(",")
-        words = tuple(word.strip().strip('"').lower() for word in blocked.strip().strip('"').split(";"))
-        yield RegisterRow(line=line, offset=offset, number=number.strip().strip('"'), blocked=words)
+        if text and not (first and text.lower().replace(" ", "") == "number,blocked"):
+            number, _, blocked = text.partition(",")
+            words = tuple(word.strip().strip('"').lower() for word in blocked.strip().strip('"').split(";"))
+            yield RegisterRow(line=line, offset=offset, number=number.strip().strip('"'), blocked=words)
+        first = first and not text

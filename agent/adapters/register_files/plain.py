@@ -15,6 +15,8 @@ _EVERYTHING = (str(Blocked.ALL),)
 
 def rows(lines: Iterator[tuple[int, int, str]]) -> Iterator[RegisterRow]:
     """See ``agent.domain.ports.RegisterFile``."""
+    first = True
     for line, offset, text in lines:
-        if text and not (line == 1 and text.lower() == "number"):
+        if text and not (first and text.lower() == "number"):
             yield RegisterRow(line=line, offset=offset, number=text, blocked=_EVERYTHING)
+        first = first and not text

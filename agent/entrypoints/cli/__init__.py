@@ -1,0 +1,102 @@
+"""The command ``bmn``. Each command parses, calls one use case, and shows what it says."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Final
+
+import click
+
+from agent.domain.errors import BmnError, ConfigurationError, InputRejected
+
+EXIT_CODES: Final = {
+    0: "done",
+    1: "the answer is no: blocked, broken chain, unhealthy, or there was nothing to change",
+    2: "wrong usage or configuration",
+    3: "a needed service is unavailable",
+    4: "the input was rejected and nothing was changed",
+}
+
+_COMMANDS: Final = {
+    "agi": ("agent.entrypoints.cli.agi", "agi", "Answer one AGI script on stdin and stdout."),
+    "customer": ("agent.entrypoints.cli.customer", "customer", "A seller's own customers, with the sale as evidence."),
+    "journal": ("agent.entrypoints.cli.journal", "journal", "Check the evidence."),
+    "log": ("agent.entrypoints.cli.log", "log", "Show screened calls: what was blocked, what was dialled, and why."),
+    "optout": ("agent.entrypoints.cli.optout", "optout", "Consumers who object to one seller."),
+    "register": ("agent.entrypoints.cli.register", "register", "Load the do-not-call register, or roll a load back."),
+    "screen": ("agent.entrypoints.cli.screen", "screen", "Decide now whether a number may be dialled."),
+    "serve": ("agent.entrypoints.cli.serve", "serve", "Run the FastAGI service that Asterisk asks."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command when it is used: a classic AGI script must not wait for the parts of the others."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, attribute, _ = _COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, _, summary) in sorted(_COMMANDS.items())])
+
+
+@click.command(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="\b\nExit codes:\n" + "\n".join(f"  {code}  {meaning}" for code, meaning in EXIT_CODES.items()),
+)
+@click.version_option(package_name="bel-me-niet-agent")
+def bmn() -> None:
+    """Screens outbound calls against the do-not-call register, and keeps the evidence.
+
+    The configuration is ./bmn.toml, or the file that BMN_CONFIG names; BMN_SECTION__KEY in the environment overrides
+    one value of it.
+
+    \b
+    First steps:
+      bmn register import numbers.csv --as-of 2026-11-01
+      bmn screen 0612345678 --campaign energy-autumn
+      bmn serve
+    """
+
+
+def main() -> None:
+    """Run the command and leave with its exit code."""
+    try:
+        code = bmn.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except InputRejected as error:
+        _complain(error, error.problems, error.total)
+        code = 4
+    except ConfigurationError as error:
+        _complain(error, error.problems, len(error.problems))
+        code = 2
+    except BmnError as error:
+        _complain(error, (), 0)
+        code = 3
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 0
+    sys.exit(code)
+
+
+def _complain(error: BmnError, problems: tuple[str, ...], total: int) -> None:
+    click.echo(f"bmn: {error}", err=True)
+    for problem in problems:
+        click.echo(f"  {problem}", err=True)
+    if total > len(problems):
+        click.echo(f"  … and {total - len(problems):,} more", err=True)
+    for note in getattr(error, "__notes__", ()):
+        click.echo(f"  {note}", err=True)

@@ -1,0 +1,38 @@
+"""``bmn agi``: the handlers as classic AGI scripts."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from agent import dialplan_names as names
+from agent import logs
+from agent.adapters.agi_channel import AgiChannel, AgiRequest
+from agent.bootstrap import bootstrap
+from agent.domain.model import Reason
+from agent.entrypoints.agi_scripts import AgiScripts
+from agent.entrypoints.classic_agi import run_classic
+from agent.entrypoints.cli import context
+
+
+@click.command()
+@click.argument("script", type=click.Choice([names.SCRIPT_SCREEN, names.SCRIPT_HEALTH]))
+@click.argument("arguments", nargs=-1)
+def agi(script: str, arguments: tuple[str, ...]) -> None:
+    """Answer one AGI SCRIPT on stdin and stdout, as Asterisk's AGI() application starts it.
+
+    For sites that cannot run the service; each call waits for a process to start. ARGUMENTS are ignored: Asterisk
+    passes them in the AGI environment as well.
+    """
+    config = context.settings()
+    logs.configure(config.logs.level)
+    with bootstrap(config) as app:
+        scripts = AgiScripts(app, "classic_agi")
+
+        def failed(request: AgiRequest, channel: AgiChannel) -> None:
+            scripts.refuse(request, channel, Reason.INTERNAL_ERROR, "unexpected error; see the log")
+
+        handler = scripts.screen if script == names.SCRIPT_SCREEN else scripts.health
+        served = run_classic(handler, failed=failed, deadline_ms=config.agi.deadline_ms)
+    sys.exit(0 if served else 1)

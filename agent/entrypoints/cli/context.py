@@ -1,0 +1,61 @@
+"""What most commands begin with: the settings, the wired application, and arguments that are numbers or names."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from agent.bootstrap import Application, bootstrap
+from agent.config import Settings, load_settings
+from agent.domain.errors import InputRejected
+from agent.domain.phone_number import PhoneNumber, UnusableNumber, read_dialled
+from agent.domain.profile import PROFILES, Profile
+
+
+def settings(**overrides: str) -> Settings:
+    """The configuration of this process; ``overrides`` count like variables of the environment."""
+    return load_settings({**os.environ, **overrides})
+
+
+def application() -> Application:
+    """The wired application; use it as a context manager."""
+    return bootstrap(settings())
+
+
+def profile_option(command: Any) -> Any:
+    """Add ``--profile``."""
+    return click.option(
+        "--profile",
+        "profile_key",
+        type=click.Choice(sorted(PROFILES)),
+        help="Which register; default: dialling.profile of the configuration.",
+    )(command)
+
+
+def chosen_profile(config: Settings, key: str | None) -> Profile:
+    """The profile that was asked for, or the configured one."""
+    return PROFILES[key or config.dialling.profile]
+
+
+def seller_option(command: Any) -> Any:
+    """Add ``--seller``."""
+    return click.option("--seller", required=True, help="The seller's name in the configuration.")(command)
+
+
+def check_seller(config: Settings, seller: str) -> None:
+    """Refuse a seller that is not configured: a misspelt name would protect nobody."""
+    if seller not in config.sellers:
+        known = ", ".join(sorted(config.sellers)) or "none is configured"
+        raise click.UsageError(f"there is no seller {seller!r} (known: {known})")
+
+
+def consumer_number(config: Settings, text: str) -> PhoneNumber:
+    """A number given as an argument."""
+    number = read_dialled(text, PROFILES[config.dialling.profile], config.dialling.pbx_prefixes)
+    if isinstance(number, PhoneNumber):
+        return number
+    foreign = isinstance(number, UnusableNumber) and number.foreign
+    why = "is of a country that the profile has no register for" if foreign else "is not a valid complete number"
+    raise InputRejected(f"{text!r} {why}")

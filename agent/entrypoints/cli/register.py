@@ -1,0 +1,152 @@
+"""``bmn register``."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from agent.adapters.register_files import open_register_file
+from agent.domain.model import Generation
+from agent.entrypoints.cli import context, output
+from agent.registers import ImportOptions, RegisterStatus
+
+
+@click.group()
+def register() -> None:
+    """Load the do-not-call register, see what is loaded, roll a load back."""
+
+
+@register.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--as-of",
+    required=True,
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="The day on which the register's supplier made the file. Its age counts from here.",
+)
+@click.option("--allow-shrink", is_flag=True, help="Load although many numbers are gone (register.max_shrink_percent).")
+@click.option("--allow-older", is_flag=True, help="Load although the register in force is of a later date.")
+@context.profile_option
+@output.json_option
+def import_command(
+    files: tuple[Path, ...],
+    as_of: datetime,
+    allow_shrink: bool,
+    allow_older: bool,
+    profile_key: str | None,
+    as_json: bool,
+) -> None:
+    """Load FILES as one new generation of the register and put it in force.
+
+    \b
+    A file is UTF-8 text in one of two layouts:
+      0612345678                       one number a line, blocked for everything
+      0612345678,energy;finance        number,blocked: all, all_except_charities, or sectors
+
+    The load is all or nothing: any wrong line rejects it and the register in force stays (exit code 4). Screening goes
+    on meanwhile, and sees the new generation from one moment to the next.
+    """
+    with context.application() as app, output.progress_bar() as progress:
+        imported = app.registers.import_files(
+            context.chosen_profile(app.settings, profile_key),
+            [open_register_file(path) for path in files],
+            ImportOptions(as_of=as_of.date(), allow_shrink=allow_shrink, allow_older=allow_older),
+            progress,
+        )
+        status = app.registers.status(context.chosen_profile(app.settings, profile_key))
+    if as_json:
+        output.print_json(
+            {
+                **_as_json(imported.generation),
+                "counts": imported.counts,
+                "lines": imported.lines,
+                "duplicates": imported.duplicates,
+                "freed": imported.freed,
+                "stale": status.stale,
+            }
+        )
+        return
+    generation = imported.generation
+    click.echo(f"in force: {generation.id}, {generation.count:,} numbers as of {generation.as_of}")
+    for blocked, count in imported.counts.items():
+        click.echo(f"  {blocked:22} {count:>12,}")
+    if imported.duplicates:
+        click.echo(f"  {imported.duplicates:,} repeated entries were taken once")
+    if status.stale:
+        click.echo("warning: this load is past its period, so every call that needs it is blocked", err=True)
+
+
+@register.command()
+@context.profile_option
+@output.json_option
+def rollback(profile_key: str | None, as_json: bool) -> None:
+    """Put the load before the one in force back in force."""
+    with context.application() as app:
+        left, now_in_force = app.registers.rollback(context.chosen_profile(app.settings, profile_key))
+    if as_json:
+        output.print_json({"from": left.id, **_as_json(now_in_force)})
+    else:
+        click.echo(f"in force: {now_in_force.id}, {now_in_force.count:,} numbers as of {now_in_force.as_of}")
+        click.echo(f"left: {left.id}")
+
+
+@register.command()
+@context.profile_option
+@output.json_option
+def status(profile_key: str | None, as_json: bool) -> None:
+    """Show what is loaded and until when it may be used. Exit code 1 when that is nothing, or too old."""
+    with context.application() as app:
+        found = app.registers.status(context.chosen_profile(app.settings, profile_key))
+    if as_json:
+        output.print_json(
+            {
+                "profile": found.profile,
+                "in_force": _as_json(found.current) if found.current else None,
+                "valid_until": found.valid_until,
+                "age_days": found.age.total_seconds() / 86_400 if found.age is not None else None,
+                "stale": found.stale,
+                "kept": [_as_json(item) for item in found.kept],
+            }
+        )
+    else:
+        _print_status(found)
+    sys.exit(1 if found.current is None or found.stale else 0)
+
+
+def _print_status(found: RegisterStatus) -> None:
+    if found.current is None or found.valid_until is None or found.age is None:
+        click.echo(f"{found.profile}: no register is loaded, so calls that need it are blocked (register_missing)")
+    else:
+        days = found.age.total_seconds() / 86_400
+        click.echo(
+            f"{found.profile}: {found.current.count:,} numbers as of {found.current.as_of} ({days:.1f} days old)"
+        )
+        until = output.local_time(found.valid_until)
+        click.echo(f"STALE since {until}: calls are blocked" if found.stale else f"valid until {until}")
+    if found.kept:
+        rows = [
+            (
+                "in force" if found.current and item.id == found.current.id else "",
+                item.id,
+                str(item.as_of),
+                f"{item.count:,}",
+                output.local_time(item.loaded_at),
+                item.sha256[:12],
+            )
+            for item in found.kept
+        ]
+        output.print_table(("", "generation", "as of", "numbers", "loaded", "sha256"), rows)
+
+
+def _as_json(generation: Generation) -> dict[str, object]:
+    return {
+        "generation": generation.id,
+        "profile": generation.profile,
+        "as_of": generation.as_of,
+        "loaded_at": generation.loaded_at,
+        "count": generation.count,
+        "sha256": generation.sha256,
+    }

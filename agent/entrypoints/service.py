@@ -1,0 +1,134 @@
+"""The service behind ``bmn serve``: the FastAGI server, and a thread that keeps Redis up with the journal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from importlib.metadata import version
+from typing import Final
+
+from agent import dialplan_names as names
+from agent import logs
+from agent.adapters.agi_channel import AgiChannel, AgiProtocolError, AgiRequest
+from agent.bootstrap import Application
+from agent.domain.deadline import Deadline
+from agent.domain.errors import BmnError, ConfigurationError, JournalUnavailable
+from agent.domain.journal_events import Event, EventType, JsonValue
+from agent.domain.model import Reason
+from agent.entrypoints.agi_scripts import AgiScripts
+from agent.entrypoints.fastagi import FastAgiServer, Limits, Observer, Script
+
+_DRAIN_EVERY_S: Final = 0.25
+_RECORD_MS: Final = 2_000
+
+
+class Service:
+    """One ``bmn serve``. ``run`` returns when a signal has stopped it."""
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+        self._log = logs.logger()
+        self._ending = threading.Event()
+        agi = app.settings.agi
+        self._scripts = AgiScripts(app, "fastagi")
+        self._server = FastAgiServer(
+            agi.listen,
+            {
+                names.SCRIPT_SCREEN: Script(handle=self._scripts.screen, deadline_ms=agi.deadline_ms),
+                names.SCRIPT_HEALTH: Script(handle=self._scripts.health, deadline_ms=agi.deadline_ms),
+            },
+            overloaded=self._overloaded,
+            failed=self._failed,
+            allowed_peers=agi.allowed_peers,
+            limits=Limits(workers=agi.workers, read_timeout_ms=agi.read_timeout_ms),
+            observer=self._observer(),
+        )
+
+    def run(self) -> bool:
+        """Listen until SIGTERM or SIGINT; True when every running session came to its end."""
+        try:
+            self._server.start()
+        except OSError as error:
+            host, port = self._app.settings.agi.listen
+            raise ConfigurationError(f"cannot listen on {host}:{port} (agi.listen): {error.strerror}") from error
+        drain = threading.Thread(target=self._keep_drained, name="outbox", daemon=True)
+        clean = False
+        previous = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            host, port = self._server.address
+            about: dict[str, JsonValue] = {"host": socket.gethostname(), "pid": os.getpid()}
+            release = version("bel-me-niet-agent")
+            listen = f"{host}:{port}"
+            started = Event(EventType.AGENT_STARTED, {**about, "version": release, "listen": listen})
+            self._app.journal.append([started], Deadline.after_ms(_RECORD_MS))
+            self._log.info(logs.AGENT_STARTED, **about, version=release, listen=listen)
+            drain.start()
+            self._ending.wait()
+            self._log.info(logs.AGENT_STOPPING, **about)
+            clean = self._server.stop(self._app.settings.agi.shutdown_grace_ms / 1000)
+            drain.join()
+            self._record_stop({**about, "clean": clean})
+        finally:
+            self._ending.set()
+            self._server.stop(0)
+            for number, action in previous.items():
+                signal.signal(number, action)
+        return clean
+
+    def _stop(self, *_: object) -> None:
+        self._ending.set()
+
+    def _record_stop(self, about: dict[str, JsonValue]) -> None:
+        try:
+            self._app.journal.append([Event(EventType.AGENT_STOPPED, about)], Deadline.after_ms(_RECORD_MS))
+        except JournalUnavailable as error:
+            self._log.error(logs.AGENT_STOPPED, failure=str(error), **about)
+        else:
+            self._log.info(logs.AGENT_STOPPED, **about)
+
+    def _keep_drained(self) -> None:
+        """Apply what a screening, another process or an outage of Redis left to be applied."""
+        blocked = False
+        while not self._ending.wait(_DRAIN_EVERY_S):
+            try:
+                applied = self._app.outbox.drain()
+            except BmnError as error:
+                if not blocked:
+                    self._log.error(logs.OUTBOX_BLOCKED, why=str(error))
+                blocked = True
+            else:
+                if applied or blocked:
+                    self._log.info(logs.OUTBOX_DRAINED, applied=applied)
+                blocked = False
+
+    def _overloaded(self, request: AgiRequest, channel: AgiChannel) -> None:
+        self._scripts.refuse(request, channel, Reason.OVERLOADED, "the request waited longer than its deadline")
+
+    def _failed(self, request: AgiRequest, channel: AgiChannel) -> None:
+        self._scripts.refuse(request, channel, Reason.INTERNAL_ERROR, "unexpected error; see the log")
+
+    def _observer(self) -> Observer:
+        log = self._log
+
+        def aborted(why: str, peer: str, request: AgiRequest | None) -> None:
+            log.warning(logs.SESSION_ABORTED, why=why, peer=peer, script=request.script if request else None)
+
+        def violated(peer: str, error: AgiProtocolError) -> None:
+            log.warning(logs.SESSION_ABORTED, why=f"protocol: {error}", peer=peer, script=None)
+
+        return Observer(
+            peer_refused=lambda peer: log.warning(logs.PEER_REFUSED, peer=peer),
+            unknown_script=lambda request: log.warning(logs.SCRIPT_UNKNOWN, script=request.script),
+            overloaded=lambda request, waited_ms: log.warning(
+                logs.REQUEST_OVERDUE, script=request.script, waited_ms=round(waited_ms)
+            ),
+            hung_up=lambda peer, request: aborted("hang-up", peer, request),
+            session_timed_out=lambda peer, request: aborted("time-out", peer, request),
+            protocol_violated=violated,
+            request_failed=lambda request, error: log.error(
+                logs.REQUEST_FAILED, script=request.script, uniqueid=request.uniqueid, exc_info=error
+            ),
+            accept_failed=lambda error: log.error(logs.ACCEPT_FAILED, why=str(error)),
+        )
