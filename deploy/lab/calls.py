@@ -1,0 +1,174 @@
+"""One call that an agent's phone placed, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .ami import AmiMessage
+from .audio import Recording, read_recording
+
+if TYPE_CHECKING:
+    from .instance import AsteriskInstance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallOutcome:
+    """What the agent's phone and the call centre's Asterisk made of one call."""
+
+    dialled: str
+    answered: bool
+    """Whether the agent's phone ever saw the call answered."""
+    sip_status: str
+    """The last word of SIP to the agent's phone, as `SIP 603 Decline`."""
+    hangup_cause: int
+    """The Q.931 cause at the agent's phone; 0 when unknown."""
+    events: tuple[AmiMessage, ...]
+    """All events of this call at the call centre, oldest first."""
+    variables: Mapping[str, str]
+    """The lab's `channel_variables` on the agent's leg at its end."""
+    agent_heard_path: Path
+
+    @property
+    def sip_code(self) -> int:
+        """The SIP response code at the agent's phone; 0 when there was none."""
+        words = self.sip_status.split()
+        return int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+
+    @property
+    def user_events(self) -> list[AmiMessage]:
+        """The UserEvents of the dialplan."""
+        return [event for event in self.events if event.get("Event") == "UserEvent"]
+
+    def user_event(self, name: str) -> AmiMessage:
+        """The only UserEvent of that name; ValueError when there are more or none."""
+        (event,) = [event for event in self.user_events if event.name == name]
+        return event
+
+    @property
+    def cdrs(self) -> list[AmiMessage]:
+        """The CDRs of the agent's leg."""
+        return [event for event in self.events if event.name == "Cdr"]
+
+    @property
+    def userfield(self) -> str:
+        """The userfield of the last CDR."""
+        return self.cdrs[-1].get("UserField") if self.cdrs else ""
+
+    def agent_heard(self, timeout_s: float = 5.0) -> Recording:
+        """What the agent heard, early media included; LabError when there was no audio."""
+        return read_recording(self.agent_heard_path, timeout_s)
+
+
+class Call:
+    """A call that goes on: act on it, then ask for its outcome."""
+
+    def __init__(
+        self,
+        call: str,
+        dialled: str,
+        *,
+        pbx: AsteriskInstance,
+        network: AsteriskInstance,
+        pbx_mark: int,
+        network_mark: int,
+    ) -> None:
+        """Made by `Lab.place`; `call` is also the phone's channel id and caller name."""
+        self.id = call
+        self.dialled = dialled
+        self._pbx = pbx
+        self._network = network
+        self._pbx_mark = pbx_mark
+        self._network_mark = network_mark
+
+    def wait_until_answered(self, timeout_s: float = 5.0) -> None:
+        """Return when the agent's phone sees the call answered; AmiError when it is not."""
+        self._network.ami.wait_for(
+            lambda event: event.name == "LabPhoneAnswered" and event.get("Call") == self.id,
+            timeout_s,
+            since=self._network_mark,
+            what=f"the answer to {self.id}",
+        )
+
+    def wait_for_user_event(self, name: str, timeout_s: float = 5.0) -> AmiMessage:
+        """The first UserEvent of that name in this call at the call centre, now or soon."""
+        return self._pbx.ami.wait_for(
+            lambda event: event.name == name and event.get("Linkedid") == self._pbx_channel(),
+            timeout_s,
+            since=self._pbx_mark,
+            what=f"{name} of {self.id}",
+        )
+
+    def agent_presses(self, keys: str) -> None:
+        """The agent presses keys on the phone; returns when they are on their way."""
+        channel = self._phone_channel()
+        for key in keys:
+            self._network.ami.action("PlayDTMF", Channel=channel, Digit=key, Duration="100")
+
+    def hang_up(self) -> None:
+        """The agent hangs up."""
+        self._network.ami.action("Hangup", Channel=self._phone_channel(), Cause="16")
+
+    def outcome(self, timeout_s: float = 30.0) -> CallOutcome:
+        """Wait until the call is over on both sides and its CDR is written."""
+        ended = self._network.ami.wait_for(
+            lambda event: event.name == "LabPhoneEnded" and event.get("Call") == self.id,
+            timeout_s,
+            since=self._network_mark,
+            what=f"the end of {self.id} at the agent's phone",
+        )
+        channel = self._pbx_channel()
+        variables: dict[str, str] = {}
+        # A 404 comes before there is a channel at the call centre, so before any CDR.
+        if channel or " 404 " not in ended.get("Sip"):
+            cdr = self._pbx.ami.wait_for(
+                lambda event: event.name == "Cdr" and event.get("UniqueID") == self._pbx_channel(),
+                timeout_s,
+                since=self._pbx_mark,
+                what=f"the CDR of {self.id}",
+            )
+            channel = cdr["UniqueID"]
+            hangup = self._pbx.ami.wait_for(
+                lambda event: event.name == "Hangup" and event.get("Uniqueid") == channel,
+                timeout_s,
+                since=self._pbx_mark,
+                what=f"the end of {self.id} at the call centre",
+            )
+            variables = hangup.channel_variables
+        return CallOutcome(
+            dialled=self.dialled,
+            answered=any(
+                event.name == "LabPhoneAnswered" and event.get("Call") == self.id
+                for event in self._network.ami.events(self._network_mark)
+            ),
+            sip_status=ended.get("Sip"),
+            hangup_cause=int(ended.get("Cause") or 0),
+            events=tuple(
+                event
+                for event in self._pbx.ami.events(self._pbx_mark)
+                if channel and channel in (event.get("Linkedid"), event.get("UniqueID"))
+            ),
+            variables=variables,
+            agent_heard_path=self._network.recordings / f"agent-{self.id}.wav",
+        )
+
+    def _phone_channel(self) -> str:
+        event = self._network.ami.wait_for(
+            lambda event: (
+                event.name == "Newchannel"
+                and event.get("Linkedid") == self.id
+                and event.get("Channel").startswith("PJSIP/agent-phone-")
+            ),
+            since=self._network_mark,
+            what=f"the phone's channel of {self.id}",
+        )
+        return event["Channel"]
+
+    def _pbx_channel(self) -> str:
+        """The id of the agent's leg at the call centre; empty while there is none."""
+        for event in self._pbx.ami.events(self._pbx_mark):
+            if event.name == "Newchannel" and event.get("CallerIDName") == self.id:
+                return event["Uniqueid"]
+        return ""
