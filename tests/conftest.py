@@ -1,0 +1,95 @@
+"""Fixtures of every level: a private Redis, and a wired application on it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+import redis
+
+from agent.adapters.register_files import open_register_file
+from agent.bootstrap import Application, bootstrap
+from agent.config import load_settings
+from agent.domain.profile import NL_BMNR
+from agent.registers import Imported, ImportOptions
+from deploy.lab.redis_server import PrivateRedis
+
+REDIS_CONF = Path(__file__).parent.parent / "deploy" / "redis.conf"
+
+CONFIGURATION = """
+[sellers.acme]
+name = "Acme Energie"
+[sellers.hart]
+name = "Stichting Hart"
+[campaigns.energy]
+seller = "acme"
+purpose = "commercial"
+sector = "energy"
+product_group = "energy-contract"
+[campaigns.solar]
+seller = "acme"
+purpose = "commercial"
+sector = "energy"
+product_group = "solar-panels"
+[campaigns.charity]
+seller = "hart"
+purpose = "charity"
+[campaigns.survey]
+seller = "acme"
+purpose = "research"
+"""
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[PrivateRedis]:
+    """One Redis for the session; each test that uses ``redis`` finds it empty."""
+    # A socket path may be 107 bytes long, which pytest's own folders exceed.
+    with tempfile.TemporaryDirectory(prefix="bmn-") as folder, PrivateRedis(Path(folder), REDIS_CONF) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: PrivateRedis) -> str:
+    """The URL of an empty Redis."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+        client.config_set("set-max-intset-entries", 10_000)
+    return redis_server.url
+
+
+@pytest.fixture
+def own_redis() -> Iterator[PrivateRedis]:
+    """A Redis of one test's own, to stop, pause and restart."""
+    with tempfile.TemporaryDirectory(prefix="bmn-") as folder, PrivateRedis(Path(folder), REDIS_CONF) as server:
+        yield server
+
+
+def write_configuration(folder: Path) -> Path:
+    """A configuration with two sellers and four campaigns."""
+    path = folder / "bmn.toml"
+    path.write_text(CONFIGURATION)
+    return path
+
+
+def wired(folder: Path, redis_url: str, **environment: str) -> Application:
+    """An application with its journal in ``folder``."""
+    config = write_configuration(folder)
+    return bootstrap(load_settings({"BMN_CONFIG": str(config), "BMN_REDIS_URL": redis_url, **environment}))
+
+
+@pytest.fixture
+def app(tmp_path: Path, redis_url: str) -> Iterator[Application]:
+    """A wired application on an empty Redis and a new journal."""
+    with wired(tmp_path, redis_url) as application:
+        yield application
+
+
+def load_register(app: Application, text: str, *, as_of: date | None = None, allow_shrink: bool = True) -> Imported:
+    """Load ``text`` as a register file of today."""
+    path = app.settings.journal.path.parent / "register.csv"
+    path.write_text(text)
+    options = ImportOptions(as_of=as_of or date.today(), allow_shrink=allow_shrink)
+    return app.registers.import_files(NL_BMNR, [open_register_file(path)], options, lambda *_: None)

@@ -1,0 +1,96 @@
+"""One lab for the session; for each test a Redis, a journal and an agent of its own behind it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import tempfile
+import wave
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.lab import Lab
+from deploy.lab.agent_service import AgentService, bmn
+from deploy.lab.redis_server import PrivateRedis
+from tests.conftest import REDIS_CONF, write_configuration
+
+BUILT_PROMPTS = Path(__file__).parents[2] / "dialplan" / "sounds" / "audio"
+
+
+@pytest.fixture(scope="session")
+def agi_port() -> int:
+    """A port for the agent, known to the dialplan before the agent runs."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@pytest.fixture(scope="session")
+def lab(agi_port: int) -> Iterator[Lab]:
+    """Two Asterisks with the product's dialplan and its prompts, most of them cut short to save time."""
+    with tempfile.TemporaryDirectory(prefix="bmn-lab-") as folder:
+        prompts = Path(folder) / "prompts"
+        for path in BUILT_PROMPTS.glob("*/bmn/*.wav"):
+            copy_prompt(path, prompts / path.relative_to(BUILT_PROMPTS), seconds=0.5)
+        for language in ("nl", "en"):
+            whole = Path(language, "bmn", "blocked-registered.wav")
+            copy_prompt(BUILT_PROMPTS / whole, prompts / whole)
+        with Lab(Path(folder) / "lab", agi=f"agi://127.0.0.1:{agi_port}", sounds=[prompts]) as lab:
+            yield lab
+
+
+def copy_prompt(source: Path, target: Path, seconds: float | None = None) -> None:
+    """Copy a .wav file, or its first ``seconds``."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(source)) as built, wave.open(str(target), "wb") as copy:
+        frames = built.getnframes() if seconds is None else int(built.getframerate() * seconds)
+        copy.setparams(built.getparams())
+        copy.writeframes(built.readframes(frames))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A call centre: its lists, its journal and its agent."""
+
+    folder: Path
+    redis: PrivateRedis
+    agent: AgentService
+    environment: dict[str, str]
+
+    def bmn(self, *arguments: str) -> str:
+        """Run a command of the product; returns what it printed."""
+        return bmn(*arguments, environment=self.environment).stdout
+
+    def load_register(self, text: str, as_of: date | None = None) -> None:
+        """Put a register in force by the command line."""
+        path = self.folder / "register.csv"
+        path.write_text(text)
+        self.bmn("register", "import", str(path), "--as-of", str(as_of or date.today()), "--allow-shrink")
+
+    def last_verdict(self) -> dict[str, Any]:
+        """The newest screening in the journal."""
+        return self.verdicts()[-1]
+
+    def verdicts(self) -> list[dict[str, Any]]:
+        """All screenings in the journal."""
+        return [json.loads(line) for line in self.bmn("log", "--json").splitlines()]
+
+
+@pytest.fixture
+def site(tmp_path: Path, agi_port: int) -> Iterator[Site]:
+    """A running site with an empty Redis: load a register first."""
+    environment = {
+        "BMN_CONFIG": str(write_configuration(tmp_path)),
+        "BMN_AGI_LISTEN": f"127.0.0.1:{agi_port}",
+        "BMN_REDIS__LOOKUP_TIMEOUT_MS": "300",
+    }
+    with tempfile.TemporaryDirectory(prefix="bmn-") as folder, PrivateRedis(Path(folder), REDIS_CONF) as redis:
+        environment["BMN_REDIS_URL"] = redis.url
+        with AgentService(tmp_path, environment) as agent:
+            yield Site(folder=tmp_path, redis=redis, agent=agent, environment=environment)

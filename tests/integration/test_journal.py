@@ -1,0 +1,286 @@
+"""The journal: on disk before anyone hears "done", one chain over many processes, and no tampering goes unseen."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.adapters.journal_check import ChainCheck, verify
+from agent.adapters.sqlite_journal import SqliteJournal
+from agent.domain.deadline import Deadline
+from agent.domain.errors import JournalKeyMissing, JournalUnavailable
+from agent.domain.journal_events import Event, EventType
+
+RECORDS = 12
+
+
+def an_event(number: int = 0, event_type: EventType = EventType.OPTOUT_ADDED) -> Event:
+    """An opt-out of some number, or another event about it."""
+    body = {"seller": "acme", "number": f"+3161234{number:04d}", "source": "test", "note": None, "by": "tests"}
+    if event_type is EventType.OPTOUT_REMOVED:
+        body = {"seller": "acme", "number": f"+3161234{number:04d}", "reason": "test", "by": "tests"}
+    return Event(event_type, body)
+
+
+def soon() -> Deadline:
+    """Time enough."""
+    return Deadline.after_ms(5_000)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the journal goes."""
+    return tmp_path / "journal.db"
+
+
+@pytest.fixture
+def journal(path: Path) -> Iterator[SqliteJournal]:
+    """A journal with some records."""
+    with SqliteJournal(path, _key(path)) as journal:
+        for number in range(RECORDS):
+            journal.append([an_event(number)], soon())
+        yield journal
+
+
+def _key(path: Path) -> Path:
+    return path.with_name("journal.key")
+
+
+def check(path: Path) -> ChainCheck:
+    """What `bmn journal verify` says."""
+    return verify(path, _key(path), lambda *_: None)
+
+
+def shell(path: Path, sql: str) -> None:
+    """What somebody with the file and the sqlite3 shell, but without the key, can do."""
+    subprocess.run(["sqlite3", str(path), sql], check=True, capture_output=True)
+
+
+def test_an_untouched_journal_is_whole(journal: SqliteJournal, path: Path) -> None:
+    """While it is open, too."""
+    assert check(path) == ChainCheck(journal=journal.id, records=RECORDS, first_bad=None, problem="")
+
+
+TAMPERING = {
+    "UPDATE records SET body = replace(body, 'acme', 'evil') WHERE seq = 5": 5,
+    "UPDATE records SET at = at + 1 WHERE seq = 6": 6,
+    "UPDATE records SET type = 'optout.removed' WHERE seq = 7": 7,
+    "UPDATE records SET body = NULL, salt = NULL WHERE seq = 8": 8,
+    "UPDATE records SET digest = randomblob(32) WHERE seq = 4": 4,
+    "DELETE FROM records WHERE seq = 1": 1,
+    "DELETE FROM records WHERE seq = 5": 5,
+    "DELETE FROM records WHERE seq > 9": 10,
+    "DELETE FROM records WHERE seq = 12": 12,
+    "DELETE FROM records WHERE seq = 12; UPDATE state SET seq = 11": 11,
+    """DELETE FROM records WHERE seq = 12;
+       UPDATE state SET seq = 11, link = (SELECT link FROM records WHERE seq = 11)""": 11,
+    "DELETE FROM records": 1,
+    """DELETE FROM records WHERE seq = 5;
+       UPDATE records SET seq = seq - 1 WHERE seq > 5;
+       UPDATE state SET seq = 11""": 5,
+    """UPDATE records SET seq = 99 WHERE seq = 3;
+       UPDATE records SET seq = 3 WHERE seq = 4;
+       UPDATE records SET seq = 4 WHERE seq = 99""": 3,
+    """INSERT INTO records (seq, at, type, salt, body, digest, link)
+       SELECT 13, at, type, salt, body, digest, link FROM records WHERE seq = 12""": 13,
+    "UPDATE state SET protective = 3": 12,
+    "DELETE FROM state": 1,
+}
+
+
+@pytest.mark.parametrize(("sql", "first_bad"), TAMPERING.items())
+def test_what_the_sqlite3_shell_changes_is_found(journal: SqliteJournal, path: Path, sql: str, first_bad: int) -> None:
+    """Altered, removed, reordered, inserted, cut off: the first bad record is named."""
+    journal.close()
+    shell(path, sql)
+    found = check(path)
+    assert (found.first_bad, found.whole) == (first_bad, False)
+    assert found.problem
+
+
+def test_a_swap_of_two_bodies_with_their_digests_is_found(journal: SqliteJournal, path: Path) -> None:
+    """Reordering that leaves every digest right."""
+    journal.close()
+    shell(
+        path,
+        "CREATE TABLE swap AS SELECT * FROM records WHERE seq IN (4, 9);"
+        + ";".join(
+            f"UPDATE records SET (at, type, salt, body, digest) ="
+            f" (SELECT at, type, salt, body, digest FROM swap WHERE seq = {other}) WHERE seq = {seq}"
+            for seq, other in ((4, 9), (9, 4))
+        ),
+    )
+    assert check(path).first_bad == 4
+
+
+def test_the_chain_cannot_be_rewritten_with_another_key(journal: SqliteJournal, path: Path) -> None:
+    """Someone who has the file makes his own key: the true one does not accept it."""
+    journal.close()
+    _key(path).write_text("00" * 32)
+    assert check(path).first_bad == 1
+    with pytest.raises(JournalUnavailable, match="does not belong"):
+        SqliteJournal(path, _key(path))
+
+
+def test_a_lost_key_is_named(journal: SqliteJournal, path: Path) -> None:
+    """Nothing is appended under a new key."""
+    journal.close()
+    _key(path).unlink()
+    with pytest.raises(JournalKeyMissing, match="put the key back"):
+        SqliteJournal(path, _key(path))
+
+
+def test_journal_and_key_are_for_their_owner_only(journal: SqliteJournal, path: Path) -> None:
+    """They hold full numbers and the means to forge them; the side files of SQLite too."""
+    for file in path.parent.iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file.name
+
+
+def test_opening_again_goes_on_with_the_chain(journal: SqliteJournal, path: Path) -> None:
+    """Same id, next number."""
+    journal.close()
+    with SqliteJournal(path, _key(path)) as again:
+        assert again.id == journal.id
+        assert again.append([an_event()], soon()) == (RECORDS + 1,)
+    assert check(path).records == RECORDS + 1
+
+
+def test_events_of_one_append_stand_next_to_each_other(journal: SqliteJournal) -> None:
+    """Whoever else appends."""
+    seqs: list[tuple[int, ...]] = []
+
+    def append() -> None:
+        for _ in range(20):
+            seqs.append(journal.append([an_event(1), an_event(2), an_event(3)], soon()))  # noqa: PERF401
+
+    threads = [threading.Thread(target=append) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seqs) == 80
+    assert all(group == tuple(range(group[0], group[0] + 3)) for group in seqs)
+
+
+_APPENDER = """
+import sys
+from pathlib import Path
+from agent.adapters.sqlite_journal import SqliteJournal
+from agent.domain.deadline import Deadline
+from tests.integration.test_journal import an_event
+path = Path(sys.argv[1])
+with SqliteJournal(path, path.with_name("journal.key")) as journal:
+    for number in range(int(sys.argv[2])):
+        journal.append([an_event(number)], Deadline.after_ms(20_000))
+        print(number, flush=True)
+"""
+
+
+def _appender(path: Path, count: int) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", _APPENDER, str(path), str(count)], stdout=subprocess.PIPE, text=True)
+
+
+def test_processes_that_start_and_append_at_once_make_one_chain(path: Path) -> None:
+    """Also when none of them found a journal."""
+    processes = [_appender(path, 50) for _ in range(4)]
+    for process in processes:
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    found = check(path)
+    assert (found.records, found.whole) == (200, True)
+
+
+def test_what_was_confirmed_survives_kill_9(path: Path) -> None:
+    """Every number that was printed after its append is there, and the chain is whole."""
+    for _ in range(5):
+        process = _appender(path, 100_000)
+        assert process.stdout is not None
+        confirmed = 0
+        before = check(path).records if path.exists() else 0
+        for _line in process.stdout:
+            confirmed += 1
+            if confirmed == 40:
+                process.send_signal(signal.SIGKILL)
+                confirmed += len(process.stdout.readlines())
+                break
+        process.wait(timeout=10)
+        process.stdout.close()
+        found = check(path)
+        assert found.whole
+        assert found.records - before >= confirmed
+
+
+def test_a_commit_reaches_the_disk_before_append_returns(path: Path) -> None:
+    """Seen from outside: between the write and the answer there is an fsync (strace is not needed: PRAGMA says so)."""
+    with SqliteJournal(path, _key(path)) as journal:
+        journal.append([an_event()], soon())
+        connection = journal._reader()
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_a_full_disk_is_an_answer_and_not_the_end(path: Path) -> None:
+    """Appending fails with a sentence, the chain stays whole, and appending works again when there is room."""
+    with SqliteJournal(path, _key(path)) as journal:
+        journal.append([an_event()], soon())
+        import resource
+
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        wal = path.with_name(path.name + "-wal")
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (wal.stat().st_size, limits[1]))
+            with pytest.raises(JournalUnavailable):
+                journal.append([an_event(number) for number in range(200)], soon())
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, previous)
+        assert journal.append([an_event()], soon()) == (2,)
+    assert check(path).records == 2
+
+
+def test_appending_after_close_is_refused(journal: SqliteJournal) -> None:
+    """Never silently dropped."""
+    journal.close()
+    with pytest.raises(JournalUnavailable, match="stopped"):
+        journal.append([an_event()], soon())
+
+
+def test_an_event_with_the_wrong_fields_is_refused() -> None:
+    """The documented fields are the fields."""
+    with pytest.raises(ValueError, match=r"optout\.added has the fields"):
+        Event(EventType.OPTOUT_ADDED, {"seller": "acme"})
+
+
+def test_protective_changes_are_told_apart(journal: SqliteJournal) -> None:
+    """Removing an opt-out may lag; adding one may not."""
+    assert journal.protective_head() == RECORDS
+    journal.append([an_event(1, EventType.OPTOUT_REMOVED)], soon())
+    assert journal.protective_head() == RECORDS
+    (added,) = journal.append([an_event(1)], soon())
+    assert journal.protective_head() == added
+
+
+def test_a_damaged_file_is_an_error_in_words(path: Path) -> None:
+    """Not a traceback."""
+    with SqliteJournal(path, _key(path)) as journal:
+        journal.append([an_event()], soon())
+    path.write_bytes(b"garbage" * 1_000)
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    with pytest.raises(JournalUnavailable):
+        check(path)
+    with pytest.raises(JournalUnavailable):
+        SqliteJournal(path, _key(path))
+    assert os.path.exists(path)  # noqa: PTH110  # never replaced by a new one
+    with pytest.raises(sqlite3.DatabaseError):
+        sqlite3.connect(path).execute("SELECT * FROM records")

@@ -1,0 +1,233 @@
+"""Loads of the register: whole or not at all, and the last good one stays in force."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+import redis
+
+from agent.adapters import redis_keys
+from agent.adapters.register_files import open_register_file
+from agent.bootstrap import Application
+from agent.domain.errors import InputRejected
+from agent.domain.journal_events import EventType
+from agent.domain.model import Blocked
+from agent.domain.profile import NL_BMNR
+from agent.registers import Imported, ImportOptions
+from tests.conftest import load_register, write_configuration
+from tests.integration.test_screening import reason
+
+GOOD = "0612345678\n0612345679\n0612345680\n"
+
+
+def load_bytes(app: Application, content: bytes, **options: bool) -> Imported:
+    """Load a file with exactly this content."""
+    path = app.settings.journal.path.parent / "register.txt"
+    path.write_bytes(content)
+    chosen = ImportOptions(as_of=date.today(), **options)
+    return app.registers.import_files(NL_BMNR, [open_register_file(path)], chosen, lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "problem"),
+    [
+        (b"", "is empty", ""),
+        (b"\n\n", "there is no number", ""),
+        (b"number\n", "there is no number", ""),
+        (b"0612345678\n06123\n0612345679\n", "1 of 3 lines are wrong", "register.txt, line 2: not a number"),
+        (b"0612345678\n+3225551234\n", "1 of 2 lines", "line 2: not a number of region NL"),
+        (b"0612345678,energy\n0612345679,gas\n", "1 of 2 lines", "line 2: unknown word 'gas'"),
+        (b"0612345678,\n", "1 of 1 lines", "line 1: unknown word '(empty)'"),
+        (b"0612345678,all;\n", "1 of 1 lines", "unknown word '(empty)'"),
+        (b"name,address\nJan,Dorp\n", "2 of 2 lines", "line 1"),
+        (b"112\n", "1 of 1 lines", "line 1"),
+        (b"\xff\xfe0\x006\x001\x00", "not UTF-8", ""),
+        (b"0612345678\n06123\x0045679\n", "NUL", ""),
+        (b"0" * 5_000, "longer than", ""),
+        (b"\x1f\x8b\x08\x00\x00\x00\x00\x00", "not UTF-8", ""),
+    ],
+)
+def test_a_bad_file_is_rejected_whole_and_changes_nothing(
+    app: Application, redis_url: str, content: bytes, message: str, problem: str
+) -> None:
+    """With the line and why, and the load in force untouched to the key."""
+    load_register(app, GOOD)
+    with redis.Redis.from_url(redis_url) as client:
+        before = sorted(client.keys("*"))
+        with pytest.raises(InputRejected, match=message) as caught:
+            load_bytes(app, content)
+        assert sorted(client.keys("*")) == before
+    assert problem in "\n".join(caught.value.problems)
+    assert reason(app) == "registered"
+
+
+def test_a_rejection_is_in_the_journal(app: Application) -> None:
+    """Which file, by its hash, and why."""
+    with pytest.raises(InputRejected):
+        load_bytes(app, b"0612345678\n06123\n")
+    (record,) = app.journal.records(f"type = '{EventType.REGISTER_REJECTED}'")
+    assert record.body["problems"] == 1
+    assert "1 of 2 lines are wrong" in str(record.body["problem"])
+    assert record.body["files"][0]["name"] == "register.txt"  # type: ignore[index,call-overload]
+
+
+@pytest.mark.parametrize(
+    ("as_of", "message"),
+    [
+        (date.today() + timedelta(days=2), "in the future"),
+        (date.today() - timedelta(days=1), "before that of the load in force"),
+    ],
+)
+def test_a_date_that_cannot_be_right_is_rejected(app: Application, as_of: date, message: str) -> None:
+    """In the future, or before the load that it would replace."""
+    load_register(app, GOOD)
+    with pytest.raises(InputRejected, match=message):
+        load_register(app, GOOD, as_of=as_of)
+
+
+def test_an_older_load_can_be_asked_for(app: Application) -> None:
+    """By name."""
+    load_register(app, GOOD)
+    path = app.settings.journal.path.parent / "register.csv"
+    options = ImportOptions(as_of=date.today() - timedelta(days=3), allow_older=True)
+    imported = app.registers.import_files(NL_BMNR, [open_register_file(path)], options, lambda *_: None)
+    assert app.registers.status(NL_BMNR).current == imported.generation
+
+
+@pytest.mark.parametrize(("left", "rejected"), [(90, False), (89, True)])
+def test_a_load_that_shrinks_the_register_by_more_than_a_tenth_is_rejected(
+    app: Application, left: int, rejected: bool
+) -> None:
+    """A cut-off file looks exactly like that. Ten per cent itself passes."""
+    numbers = [f"06{20000000 + step}" for step in range(100)]
+    load_register(app, "\n".join(numbers))
+    if rejected:
+        with pytest.raises(InputRejected, match="--allow-shrink"):
+            load_register(app, "\n".join(numbers[:left]), allow_shrink=False)
+        load_register(app, "\n".join(numbers[:left]), allow_shrink=True)
+    else:
+        load_register(app, "\n".join(numbers[:left]), allow_shrink=False)
+    assert app.registers.status(NL_BMNR).current.count == left  # type: ignore[union-attr]
+
+
+def test_spellings_and_repetitions_of_one_number_are_one_entry(app: Application) -> None:
+    """Counted once; the repetition is told."""
+    imported = load_register(app, "number\n0612345678\n+31612345678\n06-12345678\n\n0612345679\n")
+    assert (imported.generation.count, imported.lines, imported.duplicates) == (2, 4, 2)
+
+
+def test_sectors_of_one_number_add_up_over_lines_and_files(app: Application, tmp_path: Path) -> None:
+    """One number, several categories; counted once in the whole."""
+    first, second = tmp_path / "1.csv", tmp_path / "2.csv"
+    first.write_text("\ufeffnumber,blocked\r\n0612345678,energy;finance\r\n", encoding="utf-8")
+    second.write_text('"0612345678","lotteries"\n0612345679,all\n')
+    options = ImportOptions(as_of=date.today())
+    files = [open_register_file(path) for path in (first, second)]
+    imported = app.registers.import_files(NL_BMNR, files, options, lambda *_: None)
+    assert imported.generation.count == 2
+    assert imported.counts == {Blocked.ENERGY: 1, Blocked.FINANCE: 1, Blocked.LOTTERIES: 1, Blocked.ALL: 1}
+
+
+def test_rollback_puts_the_load_before_back_in_force(app: Application) -> None:
+    """One command; and it is in the journal."""
+    first = load_register(app, GOOD).generation
+    second = load_register(app, "0687654321\n").generation
+    assert reason(app) == "not_registered"
+    assert app.registers.rollback(NL_BMNR) == (second, first)
+    assert reason(app) == "registered"
+    with pytest.raises(InputRejected, match="oldest load"):
+        app.registers.rollback(NL_BMNR)
+    (record,) = app.journal.records(f"type = '{EventType.REGISTER_ROLLED_BACK}'")
+    assert (record.body["from_generation"], record.body["generation"]) == (second.id, first.id)
+
+
+def test_rollback_without_a_register_is_refused(app: Application) -> None:
+    """In words."""
+    with pytest.raises(InputRejected, match="no register is loaded"):
+        app.registers.rollback(NL_BMNR)
+
+
+def test_old_loads_are_freed_and_leave_nothing(app: Application, redis_url: str) -> None:
+    """Two are kept: the one in force and one to roll back to."""
+    generations = [load_register(app, GOOD).generation.id for _ in range(4)]
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        for generation, kept in zip(generations, (False, False, True, True), strict=True):
+            assert bool(client.keys(redis_keys.register_sets_pattern(generation))) is kept
+    assert [item.id for item in app.registers.status(NL_BMNR).kept] == generations[2:]
+
+
+def test_status_tells_age_and_end(app: Application) -> None:
+    """And staleness."""
+    assert app.registers.status(NL_BMNR).current is None
+    load_register(app, GOOD, as_of=date.today() - timedelta(days=27))
+    fresh = app.registers.status(NL_BMNR)
+    assert fresh.age is not None
+    assert not fresh.stale
+    assert timedelta(days=26) < fresh.age < timedelta(days=28, hours=2)
+
+
+_IMPORTER = """
+import os, sys
+os.environ["BMN_CONFIG"], os.environ["BMN_REDIS_URL"] = sys.argv[1], sys.argv[2]
+from agent.adapters import redis_generations
+redis_generations._BATCH_MEMBERS = 50
+from agent.entrypoints.cli import main
+original = redis_generations._ImportLock.renew
+def renew(lock):
+    original(lock)
+    print("batch", flush=True)
+    sys.stdin.readline()
+redis_generations._ImportLock.renew = renew
+sys.argv = ["bmn", "register", "import", sys.argv[3], "--as-of", sys.argv[4]]
+main()
+"""
+
+
+@pytest.mark.parametrize("batches", [1, 3, 9])
+def test_a_killed_import_leaves_the_old_load_and_the_next_one_clears_up(
+    app: Application, redis_url: str, tmp_path: Path, batches: int
+) -> None:
+    """Kill -9 after some batches; the next import starts at once and leaves no litter."""
+    load_register(app, GOOD)
+    big = tmp_path / "big.txt"
+    big.write_text("\n".join(f"06{30000000 + step * 10_007}" for step in range(500)))
+    config = str(write_configuration(tmp_path))
+    process = subprocess.Popen(
+        [sys.executable, "-c", _IMPORTER, config, redis_url, str(big), str(date.today())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    for _ in range(batches):
+        assert process.stdout.readline() == "batch\n"
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    with pytest.raises(InputRejected, match="another import is under way"):
+        load_register(app, GOOD)
+    process.kill()
+    process.communicate()
+    assert reason(app) == "registered"
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        (dead,) = client.hkeys(redis_keys.loading("nl-bmnr"))
+        assert client.keys(redis_keys.register_sets_pattern(dead))
+        load_register(app, GOOD)
+        assert not client.keys(redis_keys.register_sets_pattern(dead))
+        assert not client.exists(redis_keys.loading("nl-bmnr"), redis_keys.import_lock("nl-bmnr"))
+    assert reason(app) == "registered"
+
+
+def test_the_sets_stay_packed(app: Application, redis_url: str) -> None:
+    """Small integers, two bytes each, even when Redis was set up with its default limit of 512."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        client.config_set("set-max-intset-entries", 512)
+        generation = load_register(app, "\n".join(f"06{12340000 + step}" for step in range(2_000))).generation
+        key = redis_keys.register_set("3161234", generation.id, Blocked.ALL)
+        assert client.scard(key) == 2_000
+        assert client.object("encoding", key) == "intset"
+        assert client.memory_usage(key) < 2_000 * 2 + 200

@@ -1,0 +1,142 @@
+"""Settings: one file, overridable, all mistakes at once and in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.config import Settings, load_settings
+from agent.domain.errors import ConfigurationError
+from agent.domain.model import Purpose, Sector
+from tests.conftest import CONFIGURATION
+
+
+def load(folder: Path, text: str = CONFIGURATION, **environment: str) -> Settings:
+    """Settings from ``text`` and the environment."""
+    path = folder / "bmn.toml"
+    path.write_text(text)
+    return load_settings({"BMN_CONFIG": str(path), **environment})
+
+
+def test_campaigns_become_values_of_the_domain(tmp_path: Path) -> None:
+    """A charity has its sector by itself."""
+    campaigns = load(tmp_path).domain_campaigns()
+    assert campaigns["energy"].sector is Sector.ENERGY
+    assert campaigns["energy"].seller.name == "Acme Energie"
+    assert (campaigns["charity"].purpose, campaigns["charity"].sector) == (Purpose.CHARITY, Sector.CHARITIES)
+    assert campaigns["survey"].sector is None
+
+
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
+    """By section and key, or by a short name."""
+    text = CONFIGURATION + '[redis]\nurl = "redis://file/0"\nlookup_timeout_ms = 50\n'
+    settings = load(
+        tmp_path,
+        text,
+        BMN_REDIS_URL="redis://short/0",
+        BMN_REDIS__LOOKUP_TIMEOUT_MS="70",
+        BMN_AGI_LISTEN="127.0.0.1:0",
+        BMN_AGI__ALLOWED_PEERS="10.0.0.0/8, 127.0.0.1",
+        BMN_DIALLING__PBX_PREFIXES="0,*31*",
+        BMN_SELLERS__ACME__NAME="Acme BV",
+        PATH="/bin",
+    )
+    assert (settings.redis.url, settings.redis.lookup_timeout_ms) == ("redis://short/0", 70)
+    assert settings.agi.listen == ("127.0.0.1", 0)
+    assert [str(peer) for peer in settings.agi.allowed_peers] == ["10.0.0.0/8", "127.0.0.1/32"]
+    assert settings.dialling.pbx_prefixes == ("0", "*31*")
+    assert settings.sellers["acme"].name == "Acme BV"
+
+
+def test_paths_of_the_file_are_relative_to_it(tmp_path: Path) -> None:
+    """And the key stands beside the journal unless it is told elsewhere."""
+    settings = load(tmp_path, CONFIGURATION + '[journal]\npath = "data/j.db"\n')
+    assert settings.journal.path == tmp_path / "data" / "j.db"
+    assert settings.journal.key_path == tmp_path / "data" / "j.db.key"
+    settings = load(tmp_path, BMN_JOURNAL="elsewhere.db", BMN_JOURNAL__KEY_FILE="/etc/key")
+    assert (settings.journal.path, settings.journal.key_path) == (Path("elsewhere.db"), Path("/etc/key"))
+
+
+def test_all_mistakes_are_reported_at_once_and_in_words(tmp_path: Path) -> None:
+    """Nobody should have to start five times."""
+    text = """
+    typo = 1
+    [agi]
+    listen = "4573"
+    workers = 0
+    allowed_peers = ["nonsense"]
+    [sellers.acme]
+    [campaigns.a]
+    seller = "acme"
+    purpose = "commerce"
+    [dialling]
+    pbx_prefixes = ["zero"]
+    profile = "xx"
+    """
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, text)
+    told = "\n".join(caught.value.problems)
+    for part in (
+        "typo: there is no such setting",
+        "agi.listen: an address to listen on is HOST:PORT",
+        "agi.workers",
+        "allowed_peers",
+        "sellers.acme.name: is missing",
+        "campaigns.a.purpose",
+        "'commercial', 'charity', 'research' or 'service'",
+        "pbx_prefixes",
+        "there is no profile 'xx'",
+    ):
+        assert part in told
+    assert "pydantic" not in told
+
+
+@pytest.mark.parametrize(
+    ("campaign", "problem"),
+    [
+        ('purpose = "commercial"', "a commercial campaign needs a sector"),
+        ('purpose = "charity"\nsector = "energy"', "a campaign for a charity has the sector charities"),
+        ('purpose = "commercial"\nsector = "charities"', "the sector charities goes with the purpose charity"),
+        ('purpose = "commercial"\nsector = "energy"\nproduct_group = "Energy Contract"', "product_group"),
+        ('purpose = "commercial"\nsector = "energy"\ncaller_id = "0612345678"', "caller_id"),
+        ('purpose = "commercial"\nsector = "energy"\nlanguage = "de"', "language"),
+    ],
+)
+def test_a_campaign_that_makes_no_sense_is_refused(tmp_path: Path, campaign: str, problem: str) -> None:
+    """Purpose and sector decide what the register blocks, so they must agree."""
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, f'[sellers.acme]\nname = "A"\n[campaigns.c]\nseller = "acme"\n{campaign}\n')
+    assert problem in "\n".join(caught.value.problems)
+
+
+def test_a_campaign_of_an_unknown_seller_and_a_bad_name_are_refused(tmp_path: Path) -> None:
+    """A misspelt seller would look up the opt-outs of nobody."""
+    text = '[sellers."Acme BV"]\nname = "A"\n[campaigns.c]\nseller = "acne"\npurpose = "research"\n'
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, text)
+    told = "\n".join(caught.value.problems)
+    assert "there is no seller 'acne'; add [sellers.acne]" in told
+    assert "seller 'Acme BV': a name is" in told
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to do."""
+    with pytest.raises(ConfigurationError, match="there is no configuration file"):
+        load_settings({"BMN_CONFIG": str(tmp_path / "absent.toml")})
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        load(tmp_path, "[sellers\n")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bmn.toml").unlink()
+    with pytest.raises(ConfigurationError, match="BMN_CONFIG"):
+        load_settings({})
+    assert load_settings({"BMN_JOURNAL": "j.db"}).campaigns == {}
+
+
+def test_an_override_that_fits_nowhere_is_a_mistake(tmp_path: Path) -> None:
+    """A misspelt variable is not silently ignored."""
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, BMN_REDIS__ADDRESS="x", BMN_SELLERS__ACME__NAME__MORE="x")
+    told = "\n".join(caught.value.problems)
+    assert "redis.address: there is no such setting" in told
+    assert "BMN_SELLERS__ACME__NAME__MORE" in told

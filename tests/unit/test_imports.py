@@ -1,0 +1,81 @@
+"""Imports point one way: entrypoints -> bootstrap -> use cases -> domain, and adapters -> domain (DESIGN 7)."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+AGENT = Path(__file__).parent.parent.parent / "agent"
+MODULES = sorted(AGENT.rglob("*.py"))
+
+MAY_IMPORT = {
+    "domain": {"domain"},
+    "use cases": {"domain", "use cases"},
+    "adapters": {"domain", "adapters"},
+    "config": {"domain", "config"},
+    "logs": {"domain", "logs"},
+    "dialplan_names": set[str](),
+    "bootstrap": {"domain", "use cases", "adapters", "config"},
+    "entrypoints": {"domain", "use cases", "adapters", "config", "logs", "dialplan_names", "bootstrap", "entrypoints"},
+}
+SINGLE = {"config", "logs", "dialplan_names", "bootstrap"}
+PURE = {"phonenumbers"}
+"""The one library that the domain may use: it is data and pure functions."""
+STANDARD_FOR_DOMAIN = {
+    "collections", "dataclasses", "datetime", "enum", "hashlib", "hmac", "re", "time", "types", "typing",
+    "unicodedata", "zoneinfo", "__future__",
+}  # fmt: skip
+
+
+def layer(module: str) -> str:
+    """The layer of ``agent.…``."""
+    parts = module.split(".")
+    if len(parts) == 1:
+        return "use cases"
+    return parts[1] if parts[1] in {"domain", "adapters", "entrypoints", *SINGLE} else "use cases"
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that ``path`` imports, also inside functions."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module is not None
+            names.update(
+                f"{node.module}.{alias.name}"
+                if (AGENT.parent / node.module.replace(".", "/")).is_dir()
+                else node.module
+                for alias in node.names
+            )
+    return names
+
+
+def module_name(path: Path) -> str:
+    """Dotted."""
+    return ".".join(path.relative_to(AGENT.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_imports_point_inwards(path: Path) -> None:
+    """A wrong arrow is a wrong design."""
+    own = layer(module_name(path))
+    wrong = {name for name in imported(path) if name.split(".")[0] == "agent" and layer(name) not in MAY_IMPORT[own]}
+    assert not wrong, f"{module_name(path)} ({own}) imports {sorted(wrong)}"
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if layer(module_name(path)) == "domain"], ids=module_name)
+def test_the_domain_is_pure(path: Path) -> None:
+    """No network, no disk, no framework."""
+    outside = {name.split(".")[0] for name in imported(path)} - {"agent"} - PURE - STANDARD_FOR_DOMAIN
+    assert not outside
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_modules_stay_readable(path: Path) -> None:
+    """At 400 lines a module is split by subject."""
+    assert len(path.read_text().splitlines()) < 400
