@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from agent.domain.errors import LookupUnavailable
 from agent.domain.ports import Journal, ListChanges
 
 _BATCH: Final = 2_000
@@ -35,6 +36,14 @@ class Outbox:
                 return count
             if self._lists.apply(records, after):
                 count += len(records)
+
+    def drain_recorded(self) -> None:
+        """``drain`` for a caller whose change is in the journal: an error then says that nothing is lost."""
+        try:
+            self.drain()
+        except LookupUnavailable as error:
+            error.add_note("it is recorded, and will be in force as soon as Redis is back")
+            raise
 
     def lag(self) -> int:
         """How many list changes Redis has yet to apply, counted up to one batch."""

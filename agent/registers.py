@@ -105,7 +105,7 @@ class Registers:
             "by": self._by,
         }
         self._journal.append([Event(EventType.REGISTER_LOADED, body)], Deadline.after_ms(_APPEND_TIMEOUT_MS))
-        self._outbox.drain()
+        self._outbox.drain_recorded()
         return Imported(
             generation=generation,
             counts={blocked: len(numbers) for blocked, numbers in read.lists.items()},
@@ -129,7 +129,7 @@ class Registers:
             "by": self._by,
         }
         self._journal.append([Event(EventType.REGISTER_ROLLED_BACK, body)], Deadline.after_ms(_APPEND_TIMEOUT_MS))
-        self._outbox.drain()
+        self._outbox.drain_recorded()
         return current, older[-1]
 
     def status(self, profile: Profile) -> RegisterStatus:

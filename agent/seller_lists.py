@@ -115,7 +115,7 @@ class SellerLists:
 
     def _record(self, events: Sequence[Event]) -> None:
         self._journal.append(events, Deadline.after_ms(APPEND_TIMEOUT_MS))
-        self._outbox.drain()
+        self._outbox.drain_recorded()
 
 
 def _customer_added(seller: str, product_group: str, number: PhoneNumber, sale: Sale, source: str, by: str) -> Event:

@@ -30,11 +30,13 @@ def customer() -> None:
     """A seller's own customers: exempt for similar products, if the number was obtained in a sale."""
 
 
-@customer.command()
+@customer.command(short_help="Record a customer and the sale.")
 @click.argument("number")
 @context.seller_option
 @_group_option
-@click.option("--sold-on", required=True, type=click.DateTime(["%Y-%m-%d"]), help="Date of the sale.")
+@click.option(
+    "--sold-on", required=True, type=click.DateTime(["%Y-%m-%d"]), metavar="YYYY-MM-DD", help="Date of the sale."
+)
 @click.option("--product", required=True, help="What was sold.")
 @click.option("--evidence", help="Where the sale can be seen: contract or order number.")
 @output.json_option
@@ -62,7 +64,7 @@ def add(
         click.echo(f"{consumer.e164} {state} of {seller} for {product_group}")
 
 
-@customer.command("import")
+@customer.command("import", short_help="Record the customers in a CSV file.")
 @click.argument("file", type=click.Path(path_type=Path))
 @context.seller_option
 @_group_option
@@ -83,7 +85,7 @@ def import_command(file: Path, seller: str, product_group: str, as_json: bool) -
         click.echo(f"{added:,} of {len(sales):,} lines were new customers of {seller} for {product_group}")
 
 
-@customer.command()
+@customer.command(short_help="End an exemption, with the reason.")
 @click.argument("number")
 @context.seller_option
 @_group_option

@@ -16,7 +16,7 @@ def journal() -> None:
     """Check the evidence."""
 
 
-@journal.command()
+@journal.command(short_help="Check the whole hash chain.")
 @output.json_option
 def verify(as_json: bool) -> None:
     """Walk the whole hash chain and name the first record that was altered, removed or moved (exit code 1)."""

@@ -20,6 +20,8 @@ from agent.entrypoints.cli import context, output, reveal
 
 _COLUMNS: Final = ("at", "verdict", "reason", "number", "campaign", "seller", "agent", "call", "failure")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_VERDICTS: Final = [str(verdict) for verdict in Verdict]
+_REASONS: Final = [str(reason) for reason in Reason]
 _POLL_S: Final = 0.2
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -41,8 +43,8 @@ class _Since(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
 
 @click.command()
 @click.option("--since", type=_Since(), help="From this time: 2026-11-01T09:00 (local time), or 15m, 2h, 3d ago.")
-@click.option("--verdict", type=click.Choice(list(Verdict)), help="Only allowed, or only blocked calls.")
-@click.option("--reason", type=click.Choice(list(Reason)), metavar="REASON", help="Only calls with this reason.")
+@click.option("--verdict", type=click.Choice(_VERDICTS), help="Only allowed, or only blocked calls.")
+@click.option("--reason", type=click.Choice(_REASONS), metavar="REASON", help="Only calls with this reason.")
 @click.option("--campaign", help="Only this campaign.")
 @click.option("--agent", help="Only this agent.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most the newest N calls; default 50, all with --since.")

@@ -14,7 +14,7 @@ def optout() -> None:
     """Consumers who object to one seller (recht van verzet). An opt-out beats every exemption, at once."""
 
 
-@optout.command()
+@optout.command(short_help="Record an objection.")
 @click.argument("number")
 @context.seller_option
 @click.option("--source", default="command", show_default=True, help="How the objection came in: letter, e-mail, …")

@@ -19,12 +19,13 @@ def register() -> None:
     """Load the do-not-call register, see what is loaded, roll a load back."""
 
 
-@register.command("import")
+@register.command("import", short_help="Load files and put them in force.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--as-of",
     required=True,
     type=click.DateTime(["%Y-%m-%d"]),
+    metavar="YYYY-MM-DD",
     help="The day on which the register's supplier made the file. Its age counts from here.",
 )
 @click.option("--allow-shrink", is_flag=True, help="Load although many numbers are gone (register.max_shrink_percent).")
@@ -79,7 +80,7 @@ def import_command(
         click.echo("warning: this load is past its period, so every call that needs it is blocked", err=True)
 
 
-@register.command()
+@register.command(short_help="Go back to the load before.")
 @context.profile_option
 @output.json_option
 def rollback(profile_key: str | None, as_json: bool) -> None:
@@ -93,7 +94,7 @@ def rollback(profile_key: str | None, as_json: bool) -> None:
         click.echo(f"left: {left.id}")
 
 
-@register.command()
+@register.command(short_help="Show what is loaded, and until when.")
 @context.profile_option
 @output.json_option
 def status(profile_key: str | None, as_json: bool) -> None:
