@@ -1,0 +1,1 @@
+"""A strict fake Asterisk on a socket."""

@@ -1,0 +1,237 @@
+"""The scripts of the real service, ``bmn serve`` on a real Redis, as the strict Asterisk sees them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from agent import dialplan_names as names
+from deploy.lab.agent_service import AgentService, bmn
+from deploy.lab.redis_server import PrivateRedis
+from tests.agi.fake_asterisk import FakeAsterisk, environment
+from tests.conftest import write_configuration
+
+ANSWER = ("BMN_VERDICT", "BMN_REASON", "BMN_NUMBER", "BMN_CALL", "BMN_NOTICE")
+SCREEN_SETS = f"SET VARIABLE ARRAY({','.join(ANSWER)}) "
+
+
+class Site:
+    """A running service with its environment."""
+
+    def __init__(self, folder: Path, redis_url: str, **settings: str) -> None:
+        self.folder = folder
+        self.environment = {
+            "BMN_CONFIG": str(write_configuration(folder)),
+            "BMN_REDIS_URL": redis_url,
+            "BMN_AGI_LISTEN": "127.0.0.1:0",
+            **settings,
+        }
+        self.agent = AgentService(folder, self.environment)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        host, port = self.agent.log("agent.started")[-1]["listen"].split(":")
+        return host, int(port)
+
+    def load(self, text: str = "0612345678\n") -> None:
+        """Put a register in force."""
+        path = self.folder / "register.csv"
+        path.write_text(text)
+        bmn("register", "import", str(path), "--as-of", str(date.today()), environment=self.environment)
+
+    def screen(self, *arguments: str) -> dict[str, str]:
+        """One session: the variables it set."""
+        with FakeAsterisk.call(self.address, names.SCRIPT_SCREEN, *arguments) as asterisk:
+            command = asterisk.read_command()
+            assert command.startswith(SCREEN_SETS)
+            values = command.removeprefix(SCREEN_SETS).strip('"').split(",")
+            asterisk.send("200 result=1\n")
+        return dict(zip(ANSWER, values, strict=True))
+
+    def records(self, where: str) -> list[Any]:
+        """Bodies of records in the journal."""
+        with sqlite3.connect(self.folder / "journal.db") as journal:
+            return [json.loads(row[0]) for row in journal.execute(f"SELECT body FROM records WHERE {where}")]
+
+
+@pytest.fixture
+def site(tmp_path: Path, redis_url: str) -> Iterator[Site]:
+    """A running service."""
+    site = Site(tmp_path, redis_url)
+    with site.agent:
+        yield site
+
+
+def test_one_screening_is_one_agi_command_and_one_redis_round_trip(site: Site, redis_server: PrivateRedis) -> None:
+    """One command on the AGI side; on the side of Redis, one read of its socket for all ten commands."""
+    site.load()
+    for _ in range(40):  # every worker has its connection, and knows the generation
+        site.screen("0612349999", "energy", "agent-1")
+    with redis.Redis.from_url(redis_server.url) as client:
+        before: Any = client.info("stats")
+        with FakeAsterisk.call(site.address, "screen", "0612349999", "energy", "agent-1") as asterisk:
+            asterisk.read_command()
+            asterisk.send("200 result=1\n")
+            asterisk.expect_end()
+            assert len(asterisk.commands) == 1
+        after: Any = client.info("stats")
+    # Our own INFO is one read and one command; the background drain of the service reads a mark now and then.
+    drained = 3
+    assert after["total_commands_processed"] - before["total_commands_processed"] in range(11, 12 + drained)
+    assert after["total_reads_processed"] - before["total_reads_processed"] in range(2, 3 + drained)
+
+
+def test_the_verdict_is_set_in_one_command_with_names_of_the_contract(site: Site) -> None:
+    """Empty values are set too: what an earlier call left behind is gone."""
+    site.load()
+    blocked = site.screen("0612345678", "energy", "agent-1")
+    assert {**blocked, "BMN_CALL": ""} == {
+        "BMN_VERDICT": "block",
+        "BMN_REASON": "registered",
+        "BMN_NUMBER": "",
+        "BMN_CALL": "",
+        "BMN_NOTICE": "none",
+    }
+    allowed = site.screen("06-12349999", "energy", "agent-1")
+    assert (allowed["BMN_VERDICT"], allowed["BMN_NUMBER"], allowed["BMN_NOTICE"]) == (
+        "allow",
+        "+31612349999",
+        "required",
+    )
+    assert allowed["BMN_CALL"] != blocked["BMN_CALL"]
+
+
+@pytest.mark.parametrize("arguments", [(), ("0612349999",), ("0612349999", "energy"), ("", "", ""), ("a",) * 9])
+def test_missing_and_extra_arguments_are_taken_as_they_are(site: Site, arguments: tuple[str, ...]) -> None:
+    """Nothing is guessed: without a campaign there is no permission."""
+    site.load()
+    verdict = site.screen(*arguments)
+    assert verdict["BMN_VERDICT"] == ("allow" if arguments == ("0612349999", "energy") else "block")
+
+
+def test_the_verdict_is_on_disk_before_asterisk_has_it(site: Site) -> None:
+    """While the answer is on its way and not yet confirmed, the record is there."""
+    site.load()
+    with FakeAsterisk.call(site.address, "screen", "0612345678", "energy", "agent-1") as asterisk:
+        command = asterisk.read_command()
+        (record,) = site.records("type = 'call.screened'")
+        assert record["call"] in command
+        asterisk.send("200 result=1\n")
+
+
+def test_a_hangup_during_screening_is_logged_and_the_record_stays(site: Site) -> None:
+    """Asterisk is gone before it could be told: the line says that it was not delivered."""
+    site.load()
+    asterisk = FakeAsterisk.call(site.address, "screen", "0612345678", "energy", "agent-1")
+    asterisk.read_command()
+    asterisk.hang_up()
+    assert site.screen("0612349999", "energy", "a")["BMN_VERDICT"] == "allow"
+    assert site.agent.stop() == 0
+    lines = site.agent.log("call.screened")
+    assert [line["delivered"] for line in lines] == [False, True]
+    assert len(site.records("type = 'call.screened'")) == 2
+
+
+def test_health_tells_whether_a_call_could_be_made(site: Site) -> None:
+    """Degraded without a register, ok with one."""
+    with FakeAsterisk.call(site.address, "health") as asterisk:
+        asterisk.expect_variables(BMN_HEALTH="degraded").confirm()
+    site.load()
+    with FakeAsterisk.call(site.address, "health") as asterisk:
+        asterisk.expect_variables(BMN_HEALTH="ok").confirm()
+    assert site.agent.log("health.answered")[0]["degraded"] == ["no register is loaded"]
+
+
+def test_an_unknown_script_is_answered_with_nothing(site: Site) -> None:
+    """And logged."""
+    with FakeAsterisk.call(site.address, "nonsense") as asterisk:
+        asterisk.expect_end()
+    assert site.screen("0612349999", "energy", "a")["BMN_REASON"] == "register_missing"
+    assert site.agent.log("script.unknown")[0]["script"] == "nonsense"
+
+
+def test_stopping_lets_a_running_call_end_and_is_in_the_journal(site: Site) -> None:
+    """SIGTERM during a session: its answer still comes; exit code 0."""
+    site.load()
+    with FakeAsterisk.call(site.address, "screen", "0612345678", "energy", "agent-1") as asterisk:
+        asterisk.read_command()
+        os.kill(site.agent.pid, signal.SIGTERM)
+        with pytest.raises(ConnectionRefusedError):
+            _connect_until_refused(site.address)
+        asterisk.send("200 result=1\n")
+    assert site.agent.stop() == 0
+    assert [record["clean"] for record in site.records("type = 'agent.stopped'")] == [True]
+    assert site.agent.log("call.screened")[0]["delivered"] is True
+
+
+def _connect_until_refused(address: tuple[str, int]) -> None:
+    while True:
+        socket.create_connection(address, timeout=1).close()
+
+
+def test_an_internal_error_blocks_with_its_own_reason(tmp_path: Path, redis_url: str) -> None:
+    """What nobody thought of: here, a Redis whose answers make no sense."""
+    site = Site(tmp_path, redis_url)
+    site.load()
+    with redis.Redis.from_url(redis_url) as client, site.agent:
+        client.set(f"bmn:applied:{_journal_id(site)}", "nonsense")
+        verdict = site.screen("0612349999", "energy", "a")
+    assert (verdict["BMN_VERDICT"], verdict["BMN_REASON"]) == ("block", "internal_error")
+    assert [record["reason"] for record in site.records("type = 'call.screened'")] == ["internal_error"]
+    (line,) = site.agent.log("request.failed")
+    assert "ValueError" in line["exception"]
+
+
+def _journal_id(site: Site) -> str:
+    with sqlite3.connect(site.folder / "journal.db") as journal:
+        (journal_id,) = journal.execute("SELECT journal FROM state").fetchone()
+    return str(journal_id)
+
+
+def test_a_peer_outside_the_allow_list_is_refused(tmp_path: Path, redis_url: str) -> None:
+    """AGI knows no passwords."""
+    site = Site(tmp_path, redis_url, BMN_AGI__ALLOWED_PEERS="10.0.0.0/8")
+    with site.agent:
+        with FakeAsterisk.call(site.address, "health") as asterisk:
+            asterisk.expect_end()
+        assert site.agent.stop() == 0
+    assert site.agent.log("peer.refused")[0]["peer"] == "127.0.0.1"
+
+
+def test_a_port_in_use_is_a_clear_sentence(site: Site) -> None:
+    """Which address, which setting; exit code 2."""
+    host, port = site.address
+    done = bmn("serve", "--listen", f"{host}:{port}", environment=site.environment, check=False)
+    assert done.returncode == 2
+    assert f"cannot listen on {host}:{port} (agi.listen): Address already in use" in done.stderr
+
+
+def test_the_classic_script_gives_the_same_verdict(site: Site) -> None:
+    """``bmn agi screen`` over standard input and output, through the same handlers."""
+    site.load()
+    process = subprocess.Popen(
+        [str(Path(sys.executable).parent / "bmn"), "agi", "screen", "0612345678", "energy", "agent-1"],
+        env={**os.environ, **site.environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    lines = environment("bmn", "0612345678", "energy", "agent-1", classic=True)
+    out, err = process.communicate(("\n".join([*lines, "", ""]) + "200 result=1\n").encode(), timeout=20)
+    assert out.decode().startswith(SCREEN_SETS + '"block,registered,,')
+    assert process.returncode == 0
+    line = json.loads(err.decode().splitlines()[-1])
+    assert (line["event"], line["source"], line["number"]) == ("call.screened", "classic_agi", "061****678")

@@ -1,0 +1,21 @@
+"""Short runs of the measurements, so that they still work when somebody needs them."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from tests.bench.import_register import dutch_numbers, measure
+
+
+def test_the_import_can_be_measured() -> None:
+    """On few numbers; the figures are for the long run."""
+    with tempfile.TemporaryDirectory(prefix="bmn-") as folder:
+        figures = dict(measure(5_000, Path(folder)))
+    assert figures["numbers"] == "5,000"
+    assert float(figures["Redis, bytes/number"]) > 0
+
+
+def test_synthetic_numbers_are_distinct() -> None:
+    """As many as were asked for."""
+    assert len(set(dutch_numbers(20_000))) == 20_000
