@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ class Site:
 
     def records(self, where: str) -> list[Any]:
         """Bodies of records in the journal."""
-        with sqlite3.connect(self.folder / "journal.db") as journal:
+        with closing(sqlite3.connect(self.folder / "journal.db")) as journal:
             return [json.loads(row[0]) for row in journal.execute(f"SELECT body FROM records WHERE {where}")]
 
 
@@ -196,7 +197,7 @@ def test_an_internal_error_blocks_with_its_own_reason(tmp_path: Path, redis_url:
 
 
 def _journal_id(site: Site) -> str:
-    with sqlite3.connect(site.folder / "journal.db") as journal:
+    with closing(sqlite3.connect(site.folder / "journal.db")) as journal:
         (journal_id,) = journal.execute("SELECT journal FROM state").fetchone()
     return str(journal_id)
 
@@ -205,7 +206,7 @@ def test_a_peer_outside_the_allow_list_is_refused(tmp_path: Path, redis_url: str
     """AGI knows no passwords."""
     site = Site(tmp_path, redis_url, BMN_AGI__ALLOWED_PEERS="10.0.0.0/8")
     with site.agent:
-        with FakeAsterisk.call(site.address, "health") as asterisk:
+        with FakeAsterisk.connect(site.address) as asterisk:
             asterisk.expect_end()
         assert site.agent.stop() == 0
     assert site.agent.log("peer.refused")[0]["peer"] == "127.0.0.1"

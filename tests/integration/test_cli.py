@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def test_optouts_are_added_listed_and_removed(site: Bmn) -> None:
     assert (entry["number"], entry["note"]) == ("+316*****678", "ref 12")
     (entry,) = json.loads(site("optout", "list", "--seller", "acme", "--reveal", "--json"))
     assert entry["number"] == "+31612345678"
-    with sqlite3.connect(site.folder / "journal.db") as journal:
+    with closing(sqlite3.connect(site.folder / "journal.db")) as journal:
         (reveals,) = journal.execute("SELECT count(*) FROM records WHERE type = 'number.revealed'").fetchone()
     assert reveals == 1
     assert "--reason" in site("optout", "remove", "0612345678", "--seller", "acme", code=2)

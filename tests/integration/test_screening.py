@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -254,7 +255,7 @@ def test_a_pointer_to_a_generation_that_redis_lost_is_dropped(app: Application, 
 def test_a_journal_that_cannot_be_written_blocks(app: Application) -> None:
     """No verdict without a record: the disk is 'full' for as long as somebody else holds the journal."""
     load_register(app, "0687654321\n")
-    with sqlite3.connect(app.journal.path, isolation_level=None) as other:
+    with closing(sqlite3.connect(app.journal.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         assert reason(app, within_ms=200) == "journal_unavailable"
         assert reason(app, "112", within_ms=200) == "emergency_number"
@@ -265,7 +266,7 @@ def test_a_journal_that_cannot_be_written_blocks(app: Application) -> None:
 def test_the_journal_ends_with_what_asterisk_was_told(app: Application) -> None:
     """An allow that reached the disk too late is followed by the block that was answered instead."""
     load_register(app, "0687654321\n")
-    with sqlite3.connect(app.journal.path, isolation_level=None) as other:
+    with closing(sqlite3.connect(app.journal.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         refused = screen(app, within_ms=200)
         other.execute("COMMIT")
