@@ -24,20 +24,28 @@ The commands that are only inherited (``answer``, ``hangup``, ``say_digits`` and
 from __future__ import annotations
 
 import re
-import select
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from time import monotonic
-from typing import NamedTuple, Protocol
 
-from asterisk.agi import AGI, AGIException
+from asterisk.agi import AGI
+
+from agent.adapters.agi_transport import PATIENCE_S, Transport
+from agent.adapters.agi_values import (
+    AgiCommandFailed,
+    AgiHangup,
+    AgiProtocolError,
+    AgiReply,
+    AgiRequest,
+    AgiTimeout,
+    DataResult,
+    PlayResult,
+    UnsafeAgiValue,
+)
 
 MAX_LINE_BYTES = 8192
 MAX_ENVIRONMENT_LINES = 200
 MAX_COMMAND_BYTES = 2000
 """Older Asterisk releases read commands into 2 KB."""
-PATIENCE_S = 0.05
-"""How long a peer may keep us waiting before it counts as stalled (see ``AgiChannel``)."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")
 _READABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}(\([A-Za-z0-9_,.:-]*\))?")
@@ -50,104 +58,7 @@ _KEY_CODE = re.compile(r"[0-9]{1,2}")
 _REPLY = re.compile(r"200 result=(?P<result>[^ ]*)(?: \((?P<data>.*)\))?(?: endpos=(?P<endpos>[0-9]{1,15}))?")
 
 
-class AgiError(AGIException):  # type: ignore[misc]  # pyst2 ships no types
-    """Base of everything that goes wrong in an AGI session. Its text never holds a value or a number."""
-
-
-class AgiHangup(AgiError):
-    """Asterisk ended the session, or the channel is dead and takes no such command."""
-
-
-class AgiTimeout(AgiError):
-    """Asterisk did not send, or did not take, what was due in time."""
-
-
-class AgiProtocolError(AgiError):
-    """What came is not AGI, is too large, or is not the answer to what was sent."""
-
-
-class AgiCommandFailed(AgiError):
-    """Asterisk answered -1 where that means that nothing was done: a missing prompt, or a hang-up meanwhile."""
-
-
-class UnsafeAgiValue(AgiError):
-    """A value holds a character that could change the command; nothing was sent."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgiRequest:
-    """What Asterisk says of the call when it starts a session. The representation leaves out what may be a number."""
-
-    script: str
-    """The path behind ``agi://host/``, without a query; for a classic AGI script, the file as Asterisk names it."""
-    arguments: tuple[str, ...] = field(repr=False)
-    channel: str = field(repr=False)
-    uniqueid: str
-    language: str
-    callerid: str = field(repr=False)
-    context: str
-    extension: str = field(repr=False)
-    environment: Mapping[str, str] = field(repr=False)
-    """Every line, name to value, exactly as sent."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgiReply:
-    """One answer. ``code`` is 200, 510, 511 or 520; the other fields are those of a 200."""
-
-    code: int
-    result: str = ""
-    data: str | None = None
-    """What stands in parentheses: ``timeout``, or the value of a variable."""
-    endpos_samples: int | None = None
-
-    @property
-    def minus_one(self) -> bool:
-        """True for ``result=-1``: the command failed or the channel hung up during it."""
-        return self.result == "-1"
-
-    @property
-    def timed_out(self) -> bool:
-        """True when no key came before the time was over."""
-        return self.data == "timeout"
-
-
-class PlayResult(NamedTuple):
-    """How far a prompt was played. ``endpos_samples / 8000`` is seconds for an 8 kHz file, also when ``failed``."""
-
-    digit: str | None
-    endpos_samples: int
-    failed: bool
-    """No such file, or a hang-up during it."""
-
-
-class DataResult(NamedTuple):
-    """Keys pressed. ``timed_out`` tells silence, or too few keys, from a finishing ``#``."""
-
-    digits: str
-    timed_out: bool
-
-
 _OK = AgiReply(code=200, result="1")
-
-
-class Transport(Protocol):
-    """Bytes to and from one peer; each entry point brings its own. Both raise ``AgiHangup`` when the peer is gone."""
-
-    def receive(self, wait_s: float) -> bytes | None:
-        """The next bytes, ``b""`` at the end, None when nothing came in ``wait_s`` seconds."""
-
-    def send(self, data: bytes, until: float) -> None:
-        """Send all of ``data`` before ``until`` (monotonic seconds) or raise ``AgiTimeout``."""
-
-
-def wait_ready(fd: int, event: int, wait_s: float) -> bool:
-    """Whether ``fd`` is ready, or broken, within ``wait_s``."""
-    if wait_s <= 0:
-        return False
-    poll = select.poll()
-    poll.register(fd, event)
-    return bool(poll.poll(wait_s * 1000))
 
 
 class AgiChannel(AGI):  # type: ignore[misc]  # pyst2 ships no types

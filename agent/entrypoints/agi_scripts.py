@@ -15,7 +15,8 @@ from typing import Final
 
 from agent import dialplan_names as names
 from agent import logs
-from agent.adapters.agi_channel import AgiChannel, AgiError, AgiRequest
+from agent.adapters.agi_channel import AgiChannel
+from agent.adapters.agi_values import AgiError, AgiRequest
 from agent.bootstrap import Application
 from agent.domain.deadline import Deadline
 from agent.domain.errors import BmnError
@@ -44,9 +45,7 @@ class AgiScripts:
         self._answer(channel, asked, screened, began, timings)
 
     def refuse(self, request: AgiRequest, channel: AgiChannel, reason: Reason, failure: str) -> None:
-        """Block a screening that could not be served. Other scripts are closed without an answer."""
-        if request.script.strip("/") != names.SCRIPT_SCREEN:
-            return
+        """Answer ``screen`` with a block, because it could not be served."""
         began = monotonic()
         asked = self._asked(request)
         screened = self._app.screening.refuse(asked, reason, failure, Deadline.after_ms(_REFUSAL_MS))
@@ -63,7 +62,8 @@ class AgiScripts:
         """What is wrong, in words."""
         problems = []
         try:
-            self._app.journal.last_seq()
+            if lag := self._app.outbox.lag():
+                problems.append(f"{lag} list changes of the journal are not in Redis yet")
             status = self._app.registers.status(PROFILES[self._app.settings.dialling.profile])
             if status.current is None:
                 problems.append("no register is loaded")

@@ -6,15 +6,14 @@ cannot run a service. Asterisk announces a hang-up with SIGHUP, which would kill
 
 from __future__ import annotations
 
-import os
-import select
 import signal
 import sys
 from time import monotonic
 from typing import BinaryIO
 
-from agent.adapters.agi_channel import AgiChannel, AgiHangup, AgiTimeout, wait_ready
-from agent.entrypoints.fastagi import Handler, Observer, Refusal, answer, read_request
+from agent.adapters.agi_channel import AgiChannel
+from agent.adapters.agi_transport import PipeTransport
+from agent.entrypoints.agi_session import Handler, Observer, Refusal, answer, read_request
 
 _PEER = "stdin"
 
@@ -57,30 +56,3 @@ def run_classic(
     finally:
         for number, action in before:
             signal.signal(number, action)
-
-
-class PipeTransport:
-    """Two file descriptors. A command is shorter than PIPE_BUF, so a ready pipe takes it whole."""
-
-    def __init__(self, incoming: int, outgoing: int) -> None:
-        self._incoming = incoming
-        self._outgoing = outgoing
-
-    def receive(self, wait_s: float) -> bytes | None:
-        """See ``Transport``."""
-        if not wait_ready(self._incoming, select.POLLIN, wait_s):
-            return None
-        try:
-            return os.read(self._incoming, 65536)
-        except OSError as error:
-            raise AgiHangup("the pipe was lost") from error
-
-    def send(self, data: bytes, until: float) -> None:
-        """See ``Transport``."""
-        while data:
-            if not wait_ready(self._outgoing, select.POLLOUT, until - monotonic()):
-                raise AgiTimeout("Asterisk did not take the command in time")
-            try:
-                data = data[os.write(self._outgoing, data) :]
-            except OSError as error:
-                raise AgiHangup("the pipe was lost") from error

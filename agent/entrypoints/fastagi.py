@@ -18,7 +18,6 @@ longer than its whole deadline goes to ``overloaded``.
 from __future__ import annotations
 
 import ipaddress
-import select
 import socket
 import struct
 import threading
@@ -27,13 +26,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic, sleep
 
-from agent.adapters.agi_channel import PATIENCE_S, AgiChannel, AgiHangup, AgiProtocolError, AgiRequest, AgiTimeout
-from agent.adapters.agi_channel import wait_ready as _ready
+from agent.adapters.agi_channel import AgiChannel
+from agent.adapters.agi_transport import SocketTransport
+from agent.entrypoints.agi_session import Handler, Observer, Refusal, answer, read_request
 
-Handler = Callable[[AgiRequest, AgiChannel, float], None]
-"""Serves one session. The float is when its answer is due, in seconds on ``time.monotonic``."""
-Refusal = Callable[[AgiRequest, AgiChannel], None]
-"""Says no on behalf of a handler that failed or was not called. It must be quick."""
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
@@ -42,32 +38,6 @@ _DEFER_ACCEPT_S = 1
 # Offsets in struct tcp_info (linux/tcp.h). For a listening socket, tcpi_unacked is the length of its accept queue.
 _UNACKED = struct.Struct("@24xI")
 _LAST_DATA_RECEIVED_MS = struct.Struct("@52xI")
-
-
-def _ignore(*_: object) -> None:
-    """What a hook does when nobody listens."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observer:
-    """Callbacks for what the server sees, called on the session's thread. They must be quick and must not raise."""
-
-    peer_refused: Callable[[str], None] = _ignore
-    """A peer outside the allow-list was closed at once; its address."""
-    unknown_script: Callable[[AgiRequest], None] = _ignore
-    """No such script: closed, nothing set."""
-    overloaded: Callable[[AgiRequest, int], None] = _ignore
-    """A request was not served but answered by ``overloaded``; it had waited that many milliseconds."""
-    hung_up: Callable[[str, AgiRequest | None], None] = _ignore
-    """Asterisk ended the session early; the peer, and the request when it was complete."""
-    session_timed_out: Callable[[str, AgiRequest | None], None] = _ignore
-    """Asterisk kept us waiting too long; the peer, and the request when it was complete."""
-    protocol_violated: Callable[[str, AgiProtocolError], None] = _ignore
-    """A peer does not speak AGI: closed before there was a request."""
-    request_failed: Callable[[AgiRequest, Exception], None] = _ignore
-    """A handler, or the answer in its stead, raised."""
-    accept_failed: Callable[[OSError], None] = _ignore
-    """No connection could be taken, for example because no file descriptor is left; the worker tries again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,38 +62,6 @@ class Limits:
     long_sessions: int = 1000
     backlog: int = 1024
     """Cut to net.core.somaxconn by the kernel."""
-
-
-def read_request(channel: AgiChannel, peer: str, observer: Observer) -> AgiRequest | None:
-    """The request of a session that just opened; None, told to ``observer``, when there is none."""
-    try:
-        return channel.read_request()
-    except AgiHangup:
-        observer.hung_up(peer, None)
-    except AgiTimeout:
-        observer.session_timed_out(peer, None)
-    except AgiProtocolError as error:
-        observer.protocol_violated(peer, error)
-    return None
-
-
-def answer(
-    handle: Callable[[], None], failed: Callable[[], None], request: AgiRequest, peer: str, observer: Observer
-) -> bool:
-    """Run ``handle``, and ``failed`` when it raises what it should not; True when ``handle`` came to its end."""
-    for attempt in (handle, failed):
-        try:
-            attempt()
-            return attempt is handle
-        except AgiHangup:
-            observer.hung_up(peer, request)
-            break
-        except AgiTimeout:
-            observer.session_timed_out(peer, request)
-            break
-        except Exception as error:  # noqa: BLE001  # the one place: report, say no, go on
-            observer.request_failed(request, error)
-    return False
 
 
 class FastAgiServer:
@@ -358,38 +296,6 @@ class _Place:
         """False when nobody can take the place, so that the worker must not wait on."""
         self.given_up = self._fill()
         return self.given_up
-
-
-class SocketTransport:
-    """A blocking TCP socket with the kernel's own receive limit of ``PATIENCE_S``: usually one call per read."""
-
-    _LIMIT = struct.pack("@ll", 0, int(PATIENCE_S * 1_000_000))
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._socket = sock
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, self._LIMIT)
-
-    def receive(self, wait_s: float) -> bytes | None:
-        """See ``Transport``."""
-        try:
-            if wait_s != PATIENCE_S and not _ready(self._socket.fileno(), select.POLLIN, wait_s):
-                return None
-            return self._socket.recv(65536)
-        except BlockingIOError:
-            return None
-        except OSError as error:
-            raise AgiHangup("the connection was lost") from error
-
-    def send(self, data: bytes, until: float) -> None:
-        """See ``Transport``."""
-        while data:
-            try:
-                data = data[self._socket.send(data, socket.MSG_DONTWAIT) :]
-            except BlockingIOError:
-                if not _ready(self._socket.fileno(), select.POLLOUT, until - monotonic()):
-                    raise AgiTimeout("Asterisk did not take the command in time") from None
-            except OSError as error:
-                raise AgiHangup("the connection was lost") from error
 
 
 def _tcp_info(sock: socket.socket, field: struct.Struct) -> int:

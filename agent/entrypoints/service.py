@@ -11,17 +11,28 @@ from typing import Final
 
 from agent import dialplan_names as names
 from agent import logs
-from agent.adapters.agi_channel import AgiChannel, AgiProtocolError, AgiRequest
+from agent.adapters.agi_channel import AgiChannel
+from agent.adapters.agi_values import AgiRequest
 from agent.bootstrap import Application
 from agent.domain.deadline import Deadline
 from agent.domain.errors import BmnError, ConfigurationError, JournalUnavailable
 from agent.domain.journal_events import Event, EventType, JsonValue
 from agent.domain.model import Reason
 from agent.entrypoints.agi_scripts import AgiScripts
-from agent.entrypoints.fastagi import FastAgiServer, Limits, Observer, Script
+from agent.entrypoints.fastagi import FastAgiServer, Limits, Script
+from agent.entrypoints.session_log import session_observer
 
 _DRAIN_EVERY_S: Final = 0.25
+STOP_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 _RECORD_MS: Final = 2_000
+
+
+def hold_stop_signals() -> None:
+    """Block the signals that stop the service, so that they are waited for and interrupt nothing.
+
+    To be called before any thread starts: threads inherit it, and one that did not would take the signal and die.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
 class Service:
@@ -43,11 +54,14 @@ class Service:
             failed=self._failed,
             allowed_peers=agi.allowed_peers,
             limits=Limits(workers=agi.workers, read_timeout_ms=agi.read_timeout_ms),
-            observer=self._observer(),
+            observer=session_observer(self._log),
         )
 
     def run(self) -> bool:
-        """Listen until SIGTERM or SIGINT; True when every running session came to its end."""
+        """Listen until SIGTERM or SIGINT; True when every running session came to its end.
+
+        ``hold_stop_signals`` must have been called before the application was wired.
+        """
         try:
             self._server.start()
         except OSError as error:
@@ -55,7 +69,6 @@ class Service:
             raise ConfigurationError(f"cannot listen on {host}:{port} (agi.listen): {error.strerror}") from error
         drain = threading.Thread(target=self._keep_drained, name="outbox", daemon=True)
         clean = False
-        previous = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             host, port = self._server.address
             about: dict[str, JsonValue] = {"host": socket.gethostname(), "pid": os.getpid()}
@@ -65,20 +78,16 @@ class Service:
             self._app.journal.append([started], Deadline.after_ms(_RECORD_MS))
             self._log.info(logs.AGENT_STARTED, **about, version=release, listen=listen)
             drain.start()
-            self._ending.wait()
+            signal.sigwait(STOP_SIGNALS)
             self._log.info(logs.AGENT_STOPPING, **about)
+            self._ending.set()
             clean = self._server.stop(self._app.settings.agi.shutdown_grace_ms / 1000)
             drain.join()
             self._record_stop({**about, "clean": clean})
         finally:
             self._ending.set()
             self._server.stop(0)
-            for number, action in previous.items():
-                signal.signal(number, action)
         return clean
-
-    def _stop(self, *_: object) -> None:
-        self._ending.set()
 
     def _record_stop(self, about: dict[str, JsonValue]) -> None:
         try:
@@ -104,31 +113,9 @@ class Service:
                 blocked = False
 
     def _overloaded(self, request: AgiRequest, channel: AgiChannel) -> None:
-        self._scripts.refuse(request, channel, Reason.OVERLOADED, "the request waited longer than its deadline")
+        if request.script == names.SCRIPT_SCREEN:  # the others may go without an answer
+            self._scripts.refuse(request, channel, Reason.OVERLOADED, "the request waited longer than its deadline")
 
     def _failed(self, request: AgiRequest, channel: AgiChannel) -> None:
-        self._scripts.refuse(request, channel, Reason.INTERNAL_ERROR, "unexpected error; see the log")
-
-    def _observer(self) -> Observer:
-        log = self._log
-
-        def aborted(why: str, peer: str, request: AgiRequest | None) -> None:
-            log.warning(logs.SESSION_ABORTED, why=why, peer=peer, script=request.script if request else None)
-
-        def violated(peer: str, error: AgiProtocolError) -> None:
-            log.warning(logs.SESSION_ABORTED, why=f"protocol: {error}", peer=peer, script=None)
-
-        return Observer(
-            peer_refused=lambda peer: log.warning(logs.PEER_REFUSED, peer=peer),
-            unknown_script=lambda request: log.warning(logs.SCRIPT_UNKNOWN, script=request.script),
-            overloaded=lambda request, waited_ms: log.warning(
-                logs.REQUEST_OVERDUE, script=request.script, waited_ms=round(waited_ms)
-            ),
-            hung_up=lambda peer, request: aborted("hang-up", peer, request),
-            session_timed_out=lambda peer, request: aborted("time-out", peer, request),
-            protocol_violated=violated,
-            request_failed=lambda request, error: log.error(
-                logs.REQUEST_FAILED, script=request.script, uniqueid=request.uniqueid, exc_info=error
-            ),
-            accept_failed=lambda error: log.error(logs.ACCEPT_FAILED, why=str(error)),
-        )
+        if request.script == names.SCRIPT_SCREEN:
+            self._scripts.refuse(request, channel, Reason.INTERNAL_ERROR, "unexpected error; see the log")

@@ -14,11 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.adapters.agi_channel import (
-    MAX_COMMAND_BYTES,
-    MAX_ENVIRONMENT_LINES,
-    MAX_LINE_BYTES,
-    AgiChannel,
+from agent.adapters.agi_channel import MAX_COMMAND_BYTES, MAX_ENVIRONMENT_LINES, MAX_LINE_BYTES, AgiChannel
+from agent.adapters.agi_transport import SocketTransport
+from agent.adapters.agi_values import (
     AgiCommandFailed,
     AgiHangup,
     AgiProtocolError,
@@ -28,7 +26,6 @@ from agent.adapters.agi_channel import (
     PlayResult,
     UnsafeAgiValue,
 )
-from agent.entrypoints.fastagi import SocketTransport
 from tests.agi.fake_asterisk import FakeAsterisk, environment
 
 T = TypeVar("T")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.adapters.agi_channel import AgiChannel, AgiRequest
+from agent.adapters.agi_channel import AgiChannel
+from agent.adapters.agi_values import AgiRequest
 from agent.entrypoints.classic_agi import run_classic
 from tests.agi.fake_asterisk import FakeAsterisk, environment
 
@@ -21,7 +22,7 @@ WAIT_S = 5.0
 SCRIPT = """
 import sys
 from agent.entrypoints.classic_agi import run_classic
-from agent.entrypoints.fastagi import Observer
+from agent.entrypoints.agi_session import Observer
 
 def screen(request, channel, due):
     channel.set_variables({"VERDICT": "allow", "NUMBER": request.arguments[0]})

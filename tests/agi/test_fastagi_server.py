@@ -17,8 +17,10 @@ from time import monotonic
 
 import pytest
 
-from agent.adapters.agi_channel import AgiChannel, AgiRequest
-from agent.entrypoints.fastagi import FastAgiServer, Limits, Observer, Script
+from agent.adapters.agi_channel import AgiChannel
+from agent.adapters.agi_values import AgiRequest
+from agent.entrypoints.agi_session import Observer
+from agent.entrypoints.fastagi import FastAgiServer, Limits, Script
 from tests.agi.fake_asterisk import FakeAsterisk, environment
 
 WAIT_S = 5.0

@@ -220,19 +220,35 @@ def test_a_port_in_use_is_a_clear_sentence(site: Site) -> None:
     assert f"cannot listen on {host}:{port} (agi.listen): Address already in use" in done.stderr
 
 
+def test_an_internal_error_of_the_classic_script_blocks_too(site: Site, redis_url: str) -> None:
+    """With the same reason, and a line that says what happened."""
+    site.load()
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(f"bmn:applied:{_journal_id(site)}", "nonsense")
+    out, err, code = _classic(site, "0612349999", "energy", "agent-1")
+    assert out.startswith(SCREEN_SETS + '"block,internal_error,,')
+    assert code == 1
+    assert [line["event"] for line in err] == ["request.failed", "call.screened"]
+
+
 def test_the_classic_script_gives_the_same_verdict(site: Site) -> None:
     """``bmn agi screen`` over standard input and output, through the same handlers."""
     site.load()
+    out, (line,), code = _classic(site, "0612345678", "energy", "agent-1")
+    assert out.startswith(SCREEN_SETS + '"block,registered,,')
+    assert code == 0
+    assert (line["event"], line["source"], line["number"]) == ("call.screened", "classic_agi", "061****678")
+
+
+def _classic(site: Site, *arguments: str) -> tuple[str, list[dict[str, Any]], int]:
+    """Run the classic script: what it said to Asterisk, what it logged, and its exit code."""
     process = subprocess.Popen(
-        [str(Path(sys.executable).parent / "bmn"), "agi", "screen", "0612345678", "energy", "agent-1"],
+        [str(Path(sys.executable).parent / "bmn"), "agi", "screen", *arguments],
         env={**os.environ, **site.environment},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    lines = environment("bmn", "0612345678", "energy", "agent-1", classic=True)
+    lines = environment("bmn", *arguments, classic=True)
     out, err = process.communicate(("\n".join([*lines, "", ""]) + "200 result=1\n").encode(), timeout=20)
-    assert out.decode().startswith(SCREEN_SETS + '"block,registered,,')
-    assert process.returncode == 0
-    line = json.loads(err.decode().splitlines()[-1])
-    assert (line["event"], line["source"], line["number"]) == ("call.screened", "classic_agi", "061****678")
+    return out.decode(), [json.loads(line) for line in err.decode().splitlines()], process.returncode

@@ -8,12 +8,14 @@ import click
 
 from agent import dialplan_names as names
 from agent import logs
-from agent.adapters.agi_channel import AgiChannel, AgiRequest
+from agent.adapters.agi_channel import AgiChannel
+from agent.adapters.agi_values import AgiRequest
 from agent.bootstrap import bootstrap
 from agent.domain.model import Reason
 from agent.entrypoints.agi_scripts import AgiScripts
 from agent.entrypoints.classic_agi import run_classic
 from agent.entrypoints.cli import context
+from agent.entrypoints.session_log import session_observer
 
 
 @click.command()
@@ -31,8 +33,15 @@ def agi(script: str, arguments: tuple[str, ...]) -> None:
         scripts = AgiScripts(app, "classic_agi")
 
         def failed(request: AgiRequest, channel: AgiChannel) -> None:
-            scripts.refuse(request, channel, Reason.INTERNAL_ERROR, "unexpected error; see the log")
+            if script == names.SCRIPT_SCREEN:
+                scripts.refuse(request, channel, Reason.INTERNAL_ERROR, "unexpected error; see the log")
 
         handler = scripts.screen if script == names.SCRIPT_SCREEN else scripts.health
-        served = run_classic(handler, failed=failed, deadline_ms=config.agi.deadline_ms)
+        served = run_classic(
+            handler,
+            failed=failed,
+            deadline_ms=config.agi.deadline_ms,
+            read_timeout_ms=config.agi.read_timeout_ms,
+            observer=session_observer(logs.logger()),
+        )
     sys.exit(0 if served else 1)

@@ -9,7 +9,7 @@ import click
 from agent import logs
 from agent.bootstrap import bootstrap
 from agent.entrypoints.cli import context
-from agent.entrypoints.service import Service
+from agent.entrypoints.service import Service, hold_stop_signals
 
 
 @click.command()
@@ -22,6 +22,7 @@ def serve(listen: str | None) -> None:
     """
     config = context.settings(BMN_AGI_LISTEN=listen) if listen else context.settings()
     logs.configure(config.logs.level)
+    hold_stop_signals()
     with bootstrap(config) as app:
         clean = Service(app).run()
     sys.exit(0 if clean else 1)

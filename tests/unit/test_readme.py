@@ -1,0 +1,95 @@
+"""The README's tables are compared with the code, so that they stay true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from agent import dialplan_names, logs
+from agent.config import CampaignSettings, SellerSettings, Settings
+from agent.domain.journal_events import EventType
+from agent.domain.model import Reason, Sector
+from agent.entrypoints.cli import _COMMANDS, EXIT_CODES
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+DIALPLAN = "\n".join(path.read_text() for path in sorted((ROOT / "dialplan").glob("*.conf")))
+
+
+@pytest.mark.parametrize("word", [*Reason, *dialplan_names.DIALPLAN_REASONS, *EventType, *Sector, *logs.EVENTS])
+def test_every_stored_word_is_in_the_readme(word: str) -> None:
+    """Reasons, record types, sectors, log events."""
+    assert f"`{word}`" in README
+
+
+def test_the_exit_codes_are_those_of_the_code() -> None:
+    """Number and meaning."""
+    table = dict(re.findall(r"^\| (\d) \| ([^|]*) \|$", README, re.MULTILINE))
+    assert table == {str(code): meaning for code, meaning in EXIT_CODES.items()}
+
+
+@pytest.mark.parametrize("command", list(_COMMANDS))
+def test_every_command_is_in_the_readme(command: str) -> None:
+    """In the table of commands."""
+    assert f"`bmn {command} " in README or f"`bmn {command}`" in README
+
+
+def settings_of(model: type[BaseModel], prefix: str = "") -> dict[str, object]:
+    """Each setting's dotted name and default."""
+    found: dict[str, object] = {}
+    for name, field in model.model_fields.items():
+        key = prefix + (field.alias or name)
+        if isinstance(field.default, BaseModel):
+            found |= settings_of(type(field.default), key + ".")
+        elif key not in {"sellers", "campaigns"}:
+            found[key] = field.default
+    return found
+
+
+@pytest.mark.parametrize(("name", "default"), settings_of(Settings).items())
+def test_every_setting_is_in_the_readme_with_its_default(name: str, default: object) -> None:
+    """Numbers and words to the letter."""
+    (cell,) = re.findall(rf"^\| `{re.escape(name)}` \| (.*?) \|", README, re.MULTILINE)
+    match default:
+        case (str() as host, int() as port):
+            assert cell == f"`{host}:{port}`"
+        case ():
+            assert cell == "none"
+        case tuple():
+            assert cell == f"`{', '.join(map(str, default))}`"
+        case None:
+            assert cell == "the path with `.key`"
+        case _:
+            assert cell == f"`{default}`"
+
+
+@pytest.mark.parametrize("model", [SellerSettings, CampaignSettings])
+def test_every_setting_of_sellers_and_campaigns_is_in_the_readme(model: type[BaseModel]) -> None:
+    """Under its table's name."""
+    table = "sellers.KEY" if model is SellerSettings else "campaigns.KEY"
+    rows = "\n".join(row for row in README.splitlines() if table in row)
+    for name in model.model_fields:
+        assert f".{name}`" in rows
+
+
+@pytest.mark.parametrize(
+    "name", [value for name, value in vars(dialplan_names).items() if name.startswith(("BMN_", "SCRIPT_"))]
+)
+def test_names_shared_with_the_dialplan_are_in_both(name: str) -> None:
+    """One Python file, one dialplan file and the README."""
+    assert name in README
+    if name not in {dialplan_names.BMN_HEALTH, dialplan_names.SCRIPT_HEALTH}:  # for a site's own monitoring
+        assert name in DIALPLAN
+
+
+def test_the_dialplan_speaks_of_no_other_names() -> None:
+    """Its globals are in the README's table; its reasons are ours."""
+    defined = set(re.findall(r"^(BMN_[A-Z_]+) =", (ROOT / "dialplan/globals_bmn.conf").read_text(), re.MULTILINE))
+    assert defined
+    for name in defined:
+        assert f"`{name}`" in README
+    for reason in dialplan_names.DIALPLAN_REASONS:
+        assert reason in DIALPLAN
