@@ -125,14 +125,14 @@ def read_dialled(text: str, profile: Profile, pbx_prefixes: tuple[str, ...] = ()
 
 
 def _compact(text: str) -> str | None:
-    """ASCII digits, ``+``, ``*`` and ``#`` without separators; None when anything else is in it."""
+    """What was dialled, in plain characters without separators; None when that is nothing, or far too much."""
     if len(text) > _LONGEST_DIALLED:
         return None
     plain = unicodedata.normalize("NFKC", text).strip()
     if plain[:4].lower() == "tel:":
         plain = plain[4:]
     plain = _SEPARATORS.sub("", plain)
-    return plain if plain and all(char in "0123456789+*#" for char in plain) else None
+    return plain or None
 
 
 def _without_prefixes(compact: str, pbx_prefixes: tuple[str, ...]) -> list[str]:
@@ -161,8 +161,6 @@ def _read(compact: str, profile: Profile) -> Dialled:
         parsed = phonenumbers.parse(compact, profile.region)
     except phonenumbers.NumberParseException:
         return unusable
-    if not phonenumbers.is_valid_number(parsed):
-        return unusable
-    if phonenumbers.region_code_for_number(parsed) != profile.region:
-        return UnusableNumber(foreign=True, text=compact)
-    return PhoneNumber(digits=phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)[1:])
+    if phonenumbers.is_valid_number_for_region(parsed, profile.region):
+        return PhoneNumber(digits=phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)[1:])
+    return UnusableNumber(foreign=phonenumbers.is_valid_number(parsed), text=compact)

@@ -54,6 +54,8 @@ def test_paths_of_the_file_are_relative_to_it(tmp_path: Path) -> None:
     settings = load(tmp_path, CONFIGURATION + '[journal]\npath = "data/j.db"\n')
     assert settings.journal.path == tmp_path / "data" / "j.db"
     assert settings.journal.key_path == tmp_path / "data" / "j.db.key"
+    settings = load(tmp_path, CONFIGURATION + '[journal]\nkey_file = "safe/j.key"\n')
+    assert settings.journal.key_path == tmp_path / "safe" / "j.key"
     settings = load(tmp_path, BMN_JOURNAL="elsewhere.db", BMN_JOURNAL__KEY_FILE="/etc/key")
     assert (settings.journal.path, settings.journal.key_path) == (Path("elsewhere.db"), Path("/etc/key"))
 

@@ -89,7 +89,7 @@ def test_prefixes_of_the_site_are_taken_off_first(dialled: str, prefixes: tuple[
         " ",
         "000",
         "anonymous",
-        "0" * 41,
+        "06" + " " * 50 + "12345678",
         "1" * 500,
     ],
 )
