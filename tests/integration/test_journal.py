@@ -80,7 +80,7 @@ TAMPERING = {
     "DELETE FROM records WHERE seq = 12": 12,
     "DELETE FROM records WHERE seq = 12; UPDATE state SET seq = 11": 11,
     """DELETE FROM records WHERE seq = 12;
-       UPDATE state SET seq = 11, link = (SELECT link FROM records WHERE seq = 11)""": 11,
+       UPDATE state SET seq = 11, protective = 11, link = (SELECT link FROM records WHERE seq = 11)""": 11,
     "DELETE FROM records": 1,
     """DELETE FROM records WHERE seq = 5;
        UPDATE records SET seq = seq - 1 WHERE seq > 5;

@@ -204,6 +204,17 @@ def test_redis_stopped_blocks_and_says_so_and_recovers(tmp_path: Path, own_redis
         assert reason(app, "0612345999") == "not_registered"
 
 
+def test_a_redis_that_was_restarted_between_two_calls_is_not_even_noticed(
+    tmp_path: Path, own_redis: PrivateRedis
+) -> None:
+    """The kept connection is dead; the same call makes a new one."""
+    with wired(tmp_path, own_redis.url) as app:
+        assert reason(app) == "register_missing"
+        own_redis.stop()
+        own_redis.start()
+        assert reason(app) == "register_missing"
+
+
 def test_redis_paused_blocks_within_the_lookup_time(tmp_path: Path, own_redis: PrivateRedis) -> None:
     """Connected but silent: deadline_exceeded, soon enough for the journal to be written within the deadline."""
     with wired(tmp_path, own_redis.url, BMN_REDIS__LOOKUP_TIMEOUT_MS="100") as app:
