@@ -197,6 +197,24 @@ def test_with_the_agent_stopped_nothing_is_dialled(lab: Lab, site: Site) -> None
     assert "agent_unreachable" in asterisk_log(lab)
 
 
+def test_a_verdict_that_was_on_the_channel_before_means_nothing(lab: Lab, site: Site) -> None:
+    """Left behind by an earlier call, or set by somebody: the variables are emptied before the agent is asked."""
+    site.load_register(REGISTER)
+    site.agent.stop()
+    before = len(lab.invites_from_trunk())
+    old = {"BMN_VERDICT": "allow", "BMN_REASON": "not_registered", "BMN_NUMBER": "+31612349999", "BMN_CALL": "old"}
+    outcome = lab.call(FREE, campaign="energy", agent="agent-7", settings=old, hold_s=0.3)
+    assert_blocked(outcome, lab.invites_from_trunk()[before:], "agent_unreachable")
+
+
+def test_the_limit_on_screening_does_not_cut_the_call(lab: Lab, site: Site) -> None:
+    """BMN_SCREEN_TIMEOUT is 3 s; a conversation of 4 s comes through whole."""
+    site.load_register(REGISTER)
+    outcome = lab.call(FREE, campaign="energy", agent="agent-7", hold_s=4.0)
+    assert outcome.answered
+    assert lab.consumer_heard("+31612349999").seconds > 3.8
+
+
 def test_with_an_agent_that_never_answers_nothing_is_dialled(lab: Lab, site: Site) -> None:
     """Paused: the kernel accepts, nobody answers, AGI() alone would wait for ever."""
     site.load_register(REGISTER)
