@@ -29,6 +29,10 @@ seller = "acme"
 purpose = "commercial"
 sector = "energy"
 product_group = "energy-contract"
+[campaigns.lab-campaign]
+seller = "acme"
+purpose = "commercial"
+sector = "energy"
 [campaigns.solar]
 seller = "acme"
 purpose = "commercial"

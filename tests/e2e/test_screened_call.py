@@ -16,6 +16,7 @@ import pytest
 
 from deploy.lab import Lab
 from deploy.lab.calls import CallOutcome
+from deploy.lab.lab import INCLUDED_PHONE
 from tests.e2e.conftest import BUILT_PROMPTS, Site
 from tests.e2e.sound import read_wav, share_heard
 from tests.unit.test_phone_number import SPELLINGS
@@ -262,6 +263,12 @@ def impostor(port: int, answer: bytes) -> Iterator[None]:
         b'SET VARIABLE ARRAY(BMN_VERDICT,BMN_REASON,BMN_NUMBER,BMN_CALL) "ALLOW,not_registered,+31612349999,x"\n',
         b'SET VARIABLE ARRAY(BMN_VERDICT,BMN_REASON,BMN_NUMBER,BMN_CALL) "allow,x,+31612349999@evil,x"\n',
         b'SET VARIABLE ARRAY(BMN_VERDICT,BMN_REASON,BMN_NUMBER,BMN_CALL) "allow,x,+316&PJSIP/999,x"\n',
+        b'SET VARIABLE ARRAY(BMN_VERDICT,BMN_REASON,BMN_NUMBER,BMN_CALL) "allow,x,0612349999,x"\n',
+        b'SET VARIABLE ARRAY(BMN_VERDICT,BMN_REASON,BMN_NUMBER,BMN_CALL) "allow,x,+316,x"\n',
+        b'SET VARIABLE ARRAY(BMN_VERDICT,BMN_REASON,BMN_NUMBER,BMN_CALL) "allow,x,112,x"\n',
+        b'SET VARIABLE ARRAY(BMN_VERDICT,BMN_REASON,BMN_NUMBER,BMN_CALL) "allow,emergency_number,0612349999,x"\n',
+        b'SET VARIABLE ARRAY(BMN_VERDICT,BMN_REASON,BMN_NUMBER,BMN_CALL) "allow,x;y,+31612349999,x"\n',
+        b'SET VARIABLE ARRAY(BMN_VERDICT,BMN_REASON,BMN_NUMBER,BMN_CALL) "allow,x,+31612349999,x y"\n',
         b'SET VARIABLE AGISTATUS "SUCCESS"\n',
     ],
 )
@@ -312,20 +319,33 @@ def test_with_a_journal_that_cannot_be_written_nothing_is_dialled(lab: Lab, site
     [
         "0612345678,survey",
         "0612345678,survey,agent",
-        "0612345678)",
+        "0612345678):0",
         '0612345678" = "0612345678',
-        "${BMN_CAMPAIGN}",
-        "0612345678@elsewhere",
+        "0612345678${BMN_CAMPAIGN}",
         "0612345678&PJSIP/0612349999",
-        "0612349999/n",
+        "0612345678;survey",
+        "0612345678\\,survey",
     ],
 )
 def test_what_is_dialled_cannot_smuggle_arguments(lab: Lab, site: Site, dialled: str) -> None:
-    """A registered number dialled with ",survey" would be exempt research, were it taken as arguments."""
+    """A registered number dialled with ",survey" would be exempt research, were it taken as arguments.
+
+    The phone enters by the plain include that the README tells, so the extension is exactly what SIP delivered.
+    """
     site.load_register(REGISTER)
-    outcome, invites = dial(lab, dialled)
-    assert invites == []
-    assert not outcome.answered
+    before = len(lab.invites_from_trunk())
+    outcome = lab.call(dialled, caller=INCLUDED_PHONE, hold_s=0.3)
+    assert_blocked(outcome, lab.invites_from_trunk()[before:], "invalid_number")
+
+
+def test_a_phone_with_its_own_campaign_enters_by_a_plain_include(lab: Lab, site: Site) -> None:
+    """As the README tells; the campaign is the one that ``set_var`` gives the phone."""
+    site.load_register(REGISTER)
+    before = len(lab.invites_from_trunk())
+    outcome = lab.call(FREE, caller=INCLUDED_PHONE, hold_s=0.3)
+    assert outcome.answered
+    assert lab.invites_from_trunk()[before:] == ["+31612349999"]
+    assert site.last_verdict()["campaign"] == "lab-campaign"
 
 
 def test_no_full_number_is_logged_or_sent_in_an_event(lab: Lab, site: Site) -> None:
