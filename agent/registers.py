@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from typing import Final
 
 from agent.domain.deadline import Deadline
-from agent.domain.errors import InputRejected, JournalUnavailable
+from agent.domain.errors import InputRejected, JournalUnavailable, LookupUnavailable
 from agent.domain.journal_events import Event, EventType, JsonValue
 from agent.domain.model import Blocked, Generation
 from agent.domain.phone_number import PhoneNumber, read_dialled
@@ -43,6 +43,8 @@ class Imported:
     duplicates: int
     freed: tuple[str, ...]
     """Older generations that were let go."""
+    unchanged: bool = False
+    """True when exactly this load was in force already, so that nothing was done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,9 @@ class Registers:
         self, profile: Profile, files: Sequence[RegisterFile], options: ImportOptions, progress: Progress
     ) -> Imported:
         """Load ``files`` as one generation. Raises ``InputRejected`` with everything as it was."""
+        current = self._generations.current(profile.key)
+        if current is not None and (current.as_of, current.sha256) == (options.as_of, _sha256(files)):
+            return Imported(generation=current, counts={}, lines=0, duplicates=0, freed=(), unchanged=True)
         try:
             self._check_dates(profile, options)
             read = _read_rows(profile, files, progress)
@@ -106,6 +111,7 @@ class Registers:
         }
         self._journal.append([Event(EventType.REGISTER_LOADED, body)], Deadline.after_ms(_APPEND_TIMEOUT_MS))
         self._outbox.drain_recorded()
+        self._require_in_force(generation)
         return Imported(
             generation=generation,
             counts={blocked: len(numbers) for blocked, numbers in read.lists.items()},
@@ -130,6 +136,7 @@ class Registers:
         }
         self._journal.append([Event(EventType.REGISTER_ROLLED_BACK, body)], Deadline.after_ms(_APPEND_TIMEOUT_MS))
         self._outbox.drain_recorded()
+        self._require_in_force(older[-1])
         return current, older[-1]
 
     def status(self, profile: Profile) -> RegisterStatus:
@@ -144,6 +151,15 @@ class Registers:
             age=now - (valid_until - timedelta(days=profile.load_valid_days)) if valid_until else None,
             kept=self._generations.kept(profile.key),
         )
+
+    def _require_in_force(self, generation: Generation) -> None:
+        """Raise ``LookupUnavailable`` when another load was put in force instead."""
+        current = self._generations.current(generation.profile)
+        if current is None or current.id != generation.id:
+            raise LookupUnavailable(
+                f"{generation.id} is loaded but not in force: another load was put in force at the same time or later "
+                "by the clock of its host (see: bmn register status)"
+            )
 
     def _check_dates(self, profile: Profile, options: ImportOptions) -> None:
         today = profile.local_date(self._clock())
@@ -173,14 +189,13 @@ class Registers:
         self, profile: Profile, files: Sequence[RegisterFile], options: ImportOptions, numbers: int
     ) -> Generation:
         now = self._clock()
-        digests = [file.sha256 for file in files]
         return Generation(
             id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(2)}",
             profile=profile.key,
             as_of=options.as_of,
             loaded_at=now,
             count=numbers,
-            sha256=digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest(),
+            sha256=_sha256(files),
         )
 
     def _journal_rejection(
@@ -244,6 +259,12 @@ def _read_rows(profile: Profile, files: Sequence[RegisterFile], progress: Progre
         lines=lines,
         duplicates=entries - sum(len(numbers) for numbers in distinct.values()),
     )
+
+
+def _sha256(files: Sequence[RegisterFile]) -> str:
+    """Of the one file; of the digests of all, in order, when there are several."""
+    digests = [file.sha256 for file in files]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _blocked(words: Sequence[str]) -> tuple[list[Blocked], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Iterator
 from datetime import date
@@ -18,6 +19,8 @@ from agent.registers import Imported, ImportOptions
 from deploy.lab.redis_server import PrivateRedis
 
 REDIS_CONF = Path(__file__).parent.parent / "deploy" / "redis.conf"
+
+_loads = itertools.count()
 
 CONFIGURATION = """
 [sellers.acme]
@@ -94,6 +97,7 @@ def app(tmp_path: Path, redis_url: str) -> Iterator[Application]:
 def load_register(app: Application, text: str, *, as_of: date | None = None, allow_shrink: bool = True) -> Imported:
     """Load ``text`` as a register file of today."""
     path = app.settings.journal.path.parent / "register.csv"
-    path.write_text(text)
+    # A register that differs each time, for exactly the same load would change nothing.
+    path.write_text(text + "\n" * next(_loads))
     options = ImportOptions(as_of=as_of or date.today(), allow_shrink=allow_shrink)
     return app.registers.import_files(NL_BMNR, [open_register_file(path)], options, lambda *_: None)

@@ -23,6 +23,16 @@ def generation_to_json(generation: Generation) -> str:
     )
 
 
+def pointer_to_json(generation_json: str, since: datetime) -> str:
+    """A generation as the one in force, ``since`` when."""
+    return json.dumps({**json.loads(generation_json), "in_force_since": since.isoformat()}, separators=(",", ":"))
+
+
+def in_force_since(pointer: str) -> datetime:
+    """When the generation that ``pointer`` names was put in force. Raises as ``generation_from_json``."""
+    return datetime.fromisoformat(json.loads(pointer)["in_force_since"])
+
+
 def generation_from_json(text: str) -> Generation:
     """Raises ``ValueError``, ``KeyError`` or ``TypeError`` when ``text`` is not one of ours."""
     data = json.loads(text)

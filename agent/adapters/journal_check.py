@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.adapters.journal_key import read_key
+from agent.adapters.journal_key import read_key, require_own_key
 from agent.domain import chain
 from agent.domain.errors import JournalUnavailable
 from agent.domain.journal_events import PROTECTIVE_CHANGES
@@ -36,13 +36,16 @@ class ChainCheck:
 
 def verify(path: Path, key_path: Path, progress: Callable[[str, int, int | None], None]) -> ChainCheck:
     """Walk the whole chain. Raises ``JournalUnavailable`` when the file cannot be read as a journal at all."""
-    if not path.exists():
+    if not path.is_file():
         raise JournalUnavailable(f"there is no journal at {path}")
     key = read_key(key_path, path)
     uri = f"{path.absolute().as_uri()}?mode=ro"
     try:
         with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
             connection.execute("BEGIN")  # one snapshot, whatever is appended meanwhile
+            owner = connection.execute("SELECT journal, key_check FROM state").fetchone()
+            if owner is not None:
+                require_own_key(key, owner[0], owner[1], path)
             return _walk(connection, key, progress)
     except sqlite3.Error as error:
         raise JournalUnavailable(f"journal {path}: {error}") from error

@@ -6,7 +6,6 @@ copy of the key in a safe: without it nothing can be appended and nothing proved
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -16,20 +15,22 @@ from agent.domain.errors import JournalKeyMissing, JournalUnavailable
 
 
 def write_new_key(path: Path) -> bytes:
-    """Create the key unless it exists already (another process may be first); returns the key that is there."""
+    """Create a key where there is none, and have it on disk; returns it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(chain.KEY_BYTES) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink()
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_hex(chain.KEY_BYTES) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
     return read_key(path, path)
+
+
+def require_own_key(key: bytes, journal_id: str, key_check: bytes, journal: Path) -> None:
+    """Raise ``JournalUnavailable`` when ``key`` is that of another journal."""
+    if not secrets.compare_digest(chain.key_check(key, journal_id), key_check):
+        raise JournalUnavailable(
+            f"the key does not belong to journal {journal}: put the right one back (journal.key_file)"
+        )
 
 
 def read_key(path: Path, journal: Path) -> bytes:
@@ -40,8 +41,10 @@ def read_key(path: Path, journal: Path) -> bytes:
         raise JournalKeyMissing(
             f"journal {journal} exists but its key {path} does not: put the key back (journal.key_file)"
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise JournalUnavailable(f"journal key {path}: {error}") from error
+    except OSError as error:
+        raise JournalUnavailable(f"journal key {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        text = ""
     try:
         key = bytes.fromhex(text)
     except ValueError:

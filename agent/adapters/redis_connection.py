@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
@@ -29,6 +30,7 @@ class RedisServer:
             "protocol": 2,  # nothing of RESP3 is used, and its handshake is one more round trip
         }
         self._pool = ConnectionPool.from_url(url, **options)
+        self._name = re.sub(r"//[^@/]*@", "//", url)  # without the password
         self.client = redis.Redis(connection_pool=self._pool)
         self._connect_timeout_ms = connect_timeout_ms
         self._local = threading.local()
@@ -44,15 +46,25 @@ class RedisServer:
         if kept is not None:
             with contextlib.suppress(redis.ConnectionError):
                 return self._exchange(kept, commands, deadline)
-        with _translated():
+        with _translated(self._name):
             fresh: Any = self._pool.make_connection()
             # A Redis that is stopped in mid-air still accepts connections: its silence must not outlast the deadline.
             fresh.socket_timeout = max(deadline.remaining_s(), 0.001)
             fresh.socket_connect_timeout = min(self._connect_timeout_ms / 1000, fresh.socket_timeout)
             fresh.connect()
+            refuse_eviction(fresh)
         self._local.connection = fresh
-        with _translated():
+        with _translated(self._name):
             return self._exchange(fresh, commands, deadline)
+
+    def require_no_eviction(self) -> None:
+        """Raise ``LookupUnavailable`` when this Redis may throw numbers away."""
+        with _translated(self._name):
+            connection: Any = self._pool.get_connection()
+            try:
+                refuse_eviction(connection)
+            finally:
+                self._pool.release(connection)
 
     def _exchange(self, connection: Any, commands: Sequence[Sequence[str | int]], deadline: Deadline) -> list[Any]:
         """One write, as many replies as commands. A connection that failed in any way is not used again."""
@@ -76,7 +88,7 @@ class RedisServer:
     @contextlib.contextmanager
     def commands(self) -> Iterator[Any]:
         """The redis-py client, with its errors translated."""
-        with _translated():
+        with _translated(self._name):
             yield self.client
 
     def close(self) -> None:
@@ -88,12 +100,28 @@ class RedisServer:
         self._pool.disconnect()
 
 
+def refuse_eviction(connection: Any) -> None:
+    """Raise ``LookupUnavailable`` when Redis evicts our keys once its memory is full.
+
+    A number that was evicted would look as if it were not registered. Our keys have no time to live, so the policies
+    ``volatile-…`` leave them alone.
+    """
+    connection.send_command("INFO", "memory", check_health=False)
+    info = connection.read_response()
+    policy = re.search(r"maxmemory_policy:(\S+)", info if isinstance(info, str) else info.decode())
+    if policy is not None and policy[1].startswith("allkeys-"):
+        raise LookupUnavailable(
+            f"Redis may evict numbers when its memory is full (maxmemory-policy {policy[1]}): "
+            "set maxmemory-policy noeviction, then load the register again"
+        )
+
+
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def _translated(name: str) -> Iterator[None]:
     """redis-py's errors, in the words of the domain."""
     try:
         yield
     except redis.TimeoutError as error:
-        raise LookupTimedOut(f"Redis did not answer in time: {error}") from error
+        raise LookupTimedOut(f"Redis at {name} did not answer in time") from error
     except (redis.RedisError, OSError) as error:
-        raise LookupUnavailable(f"Redis cannot be used: {error}") from error
+        raise LookupUnavailable(f"Redis at {name} (redis.url) cannot be used: {error}") from error

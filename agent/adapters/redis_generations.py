@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import socket
@@ -47,26 +48,45 @@ class RedisGenerations:
     def load(self, generation: Generation, lists: Mapping[Blocked, Sequence[int]], progress: Progress) -> None:
         """Write a complete generation without putting it in force; see ``agent.domain.ports.Generations``."""
         profile, total = generation.profile, sum(len(numbers) for numbers in lists.values())
+        self._server.require_no_eviction()
         with self._server.commands() as client, _ImportLock(client, profile) as lock:
             self._clear_litter(client, profile)
             client.hset(redis_keys.loading(profile), generation.id, lock.owner)
-            _pack_sets(client)
-            written = 0
-            connection: Any = client.connection_pool.get_connection()
             try:
-                for commands in _batches(generation.id, lists):
-                    connection.send_packed_command(connection.pack_commands(commands))
-                    written += sum(connection.read_response() for _ in commands)
-                    lock.renew()
-                    progress("loading", written, total)
-            finally:
-                client.connection_pool.release(connection)
-            if written != total:
-                raise LookupUnavailable(f"Redis took {written} of {total} entries: the load was not put in force")
-            with client.pipeline(transaction=True) as pipe:
-                pipe.hset(redis_keys.generations(profile), generation.id, generation_to_json(generation))
-                pipe.hdel(redis_keys.loading(profile), generation.id)
-                pipe.execute()
+                self._write(client, generation, lists, total, lock, progress)
+            except BaseException:
+                with contextlib.suppress(redis.RedisError):  # else the next load clears up
+                    self._clear_litter(client, profile)
+                raise
+
+    def _write(
+        self,
+        client: Any,
+        generation: Generation,
+        lists: Mapping[Blocked, Sequence[int]],
+        total: int,
+        lock: _ImportLock,
+        progress: Progress,
+    ) -> None:
+        """Write all sets, then list the generation as complete."""
+        profile = generation.profile
+        _pack_sets(client)
+        written = 0
+        connection: Any = client.connection_pool.get_connection()
+        try:
+            for commands in _batches(generation.id, lists):
+                connection.send_packed_command(connection.pack_commands(commands))
+                written += sum(connection.read_response() for _ in commands)
+                lock.renew()
+                progress("loading", written, total)
+        finally:
+            client.connection_pool.release(connection)
+        if written != total:
+            raise LookupUnavailable(f"Redis took {written} of {total} entries: the load was not put in force")
+        with client.pipeline(transaction=True) as pipe:
+            pipe.hset(redis_keys.generations(profile), generation.id, generation_to_json(generation))
+            pipe.hdel(redis_keys.loading(profile), generation.id)
+            pipe.execute()
 
     def discard(self, profile: str, keep: int) -> tuple[str, ...]:
         """Free all but the ``keep`` newest generations and the one in force; returns the ids of what went."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 import redis
 
 from agent.adapters import redis_keys
-from agent.adapters.generation_json import generation_from_json
+from agent.adapters.generation_json import generation_from_json, in_force_since, pointer_to_json
 from agent.adapters.redis_connection import RedisServer
 from agent.domain.deadline import Deadline
 from agent.domain.errors import ListsBehind, LookupUnavailable
@@ -80,16 +80,23 @@ class RedisLists:
 
     def apply(self, records: Sequence[Record], after: int) -> bool:
         """See ``agent.domain.ports.ListChanges``."""
-        profiles = {str(record.body["profile"]) for record in records if "generation" in record.body}
-        watched = [self._applied_key, *(redis_keys.generations(profile) for profile in sorted(profiles))]
+        profiles = sorted({str(record.body["profile"]) for record in records if "generation" in record.body})
+        watched = [self._applied_key]
+        for profile in profiles:
+            watched += [redis_keys.generations(profile), redis_keys.current(profile)]
         with self._server.commands() as client, client.pipeline(transaction=True) as pipe:
             pipe.watch(*watched)
             if _integer(pipe.get(self._applied_key)) != after:
                 return False
-            loaded = {profile: pipe.hgetall(redis_keys.generations(profile)) for profile in profiles}
+            pointers = [(redis_keys.current(profile), _pointer(profile, records, pipe)) for profile in profiles]
             pipe.multi()
             for record in records:
-                _apply(pipe, record, loaded)
+                _apply(pipe, record)
+            for key, pointer in pointers:
+                if pointer is None:
+                    pipe.delete(key)
+                else:
+                    pipe.set(key, pointer)
             pipe.set(self._applied_key, records[-1].seq)
             try:
                 pipe.execute()
@@ -116,7 +123,25 @@ def _facts(replies: Sequence[Any], blocked: tuple[Blocked, ...], generation: Gen
     )
 
 
-def _apply(pipe: Any, record: Record, loaded: dict[str, Any]) -> None:
+def _pointer(profile: str, records: Sequence[Record], pipe: Any) -> str | None:
+    """What the pointer of ``profile`` is after ``records``; None for no generation in force.
+
+    A record from before the present pointer was set changes nothing: another host, with a journal of its own, may have
+    put a newer load in force. A generation that Redis lost is not replaced by an older one that it still has: then no
+    register is in force, which blocks, and loudly.
+    """
+    pointer: str | None = pipe.get(redis_keys.current(profile))
+    loaded: dict[str, str] = pipe.hgetall(redis_keys.generations(profile))
+    for record in records:
+        if "generation" not in record.body or record.body["profile"] != profile:
+            continue
+        if pointer is None or in_force_since(pointer) <= record.at:
+            generation = loaded.get(str(record.body["generation"]))
+            pointer = pointer_to_json(generation, record.at) if generation is not None else None
+    return pointer
+
+
+def _apply(pipe: Any, record: Record) -> None:
     """Queue what one record changes. Applying a record twice changes nothing more."""
     body = record.body
     match record.type:
@@ -131,13 +156,7 @@ def _apply(pipe: Any, record: Record, loaded: dict[str, Any]) -> None:
             change = pipe.sadd if record.type is EventType.CUSTOMER_ADDED else pipe.srem
             change(key, number.suffix)
         case EventType.REGISTER_LOADED | EventType.REGISTER_ROLLED_BACK:
-            profile = str(body["profile"])
-            generation = loaded[profile].get(str(body["generation"]))
-            if generation is None:
-                # Redis lost this load. An older one must not stay in force: no register blocks, and loudly.
-                pipe.delete(redis_keys.current(profile))
-            else:
-                pipe.set(redis_keys.current(profile), generation)
+            return  # ``_pointer`` has seen to it
         case _:
             raise ValueError(f"{record.type} changes no list")
 

@@ -7,12 +7,13 @@ Tables (schema version 1):
   ``records``  seq, at (microseconds since 1970 UTC), type, salt, body (JSON text), digest, link. The columns
                ``number``, ``call``, ``verdict``, ``reason``, ``campaign``, ``seller`` and ``agent`` are computed from
                the body by SQLite, for the indexes: there is no second copy that could say something else.
-  ``state``    one row: journal id, last seq, last link, its seal, and the last protective seq.
+  ``state``    one row: journal id, what its key must match, last seq, last link, its seal, and the last protective seq.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import queue
@@ -26,7 +27,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from agent.adapters.journal_key import read_key, write_new_key
+from agent.adapters.journal_key import read_key, require_own_key, write_new_key
 from agent.domain import chain
 from agent.domain.deadline import Deadline
 from agent.domain.errors import JournalUnavailable
@@ -48,7 +49,7 @@ CREATE INDEX records_by_number ON records (number, seq) WHERE number IS NOT NULL
 CREATE INDEX records_by_call ON records (call, seq) WHERE call IS NOT NULL;
 CREATE INDEX records_by_type ON records (type, seq);
 CREATE TABLE state (
-  one INTEGER PRIMARY KEY CHECK (one = 1), journal TEXT NOT NULL,
+  one INTEGER PRIMARY KEY CHECK (one = 1), journal TEXT NOT NULL, key_check BLOB NOT NULL,
   seq INTEGER NOT NULL, link BLOB NOT NULL, seal BLOB NOT NULL, protective INTEGER NOT NULL
 ) STRICT;
 """
@@ -242,21 +243,39 @@ def _prepare(path: Path, key_path: Path, *, create: bool) -> bytes:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version != SCHEMA_VERSION:
                 raise JournalUnavailable(f"journal {path} has schema {version}; this version reads {SCHEMA_VERSION}")
-            seq, link, seal = connection.execute("SELECT seq, link, seal FROM state").fetchone()
+            state = connection.execute("SELECT journal, key_check, seq, link, seal FROM state").fetchone()
     except OSError as error:
         raise JournalUnavailable(f"journal {path}: {error.strerror or error}") from error
+    if state is None:
+        raise JournalUnavailable(f"journal {path} was tampered with: its state is gone (bmn journal verify)")
+    journal_id, key_check, seq, link, seal = state
+    require_own_key(key, journal_id, key_check, path)
     if not secrets.compare_digest(chain.head(key, seq, link), seal):
-        raise JournalUnavailable(
-            f"key {key_path} does not belong to journal {path}, or the journal's end was tampered with: "
-            "put the right key back, then run: bmn journal verify"
-        )
+        raise JournalUnavailable(f"journal {path} was tampered with: its end is not sealed (bmn journal verify)")
     return key
 
 
 def _create(path: Path, key_path: Path) -> None:
-    """Create the journal beside its final name and link it in, so that two processes that start at once agree."""
+    """Create the journal and its key. Two processes that start at once agree: the folder is locked meanwhile."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    key = write_new_key(key_path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        if path.exists():
+            return
+        if key_path.exists():
+            raise JournalUnavailable(
+                f"journal {path} is gone, but its key {key_path} is there: restore the journal, for it holds the "
+                "opt-outs and the evidence; to begin a new one, move the key away"
+            )
+        _create_both(path, write_new_key(key_path))
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _create_both(path: Path, key: bytes) -> None:
+    """Make the journal beside its final name and link it in, so that it is never there half-made."""
     journal_id = secrets.token_hex(8)
     draft = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -266,24 +285,15 @@ def _create(path: Path, key_path: Path) -> None:
             connection.executescript(_SCHEMA)
             link = chain.first_link(key, journal_id)
             connection.execute(
-                "INSERT INTO state VALUES (1, ?, 0, ?, ?, 0)", (journal_id, link, chain.head(key, 0, link))
+                "INSERT INTO state VALUES (1, ?, ?, 0, ?, ?, 0)",
+                (journal_id, chain.key_check(key, journal_id), link, chain.head(key, 0, link)),
             )
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-        _sync_directory(path.parent)
+        os.link(draft, path)
     finally:
         for suffix in ("", "-wal", "-shm"):
             Path(f"{draft}{suffix}").unlink(missing_ok=True)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -26,6 +26,11 @@ def first_link(key: bytes, journal_id: str) -> bytes:
     return hmac.digest(key, b"journal\0" + journal_id.encode(), "sha256")
 
 
+def key_check(key: bytes, journal_id: str) -> bytes:
+    """Tells whether a key is the one of a journal, so that a wrong key is not taken for tampering."""
+    return hmac.digest(key, b"key\0" + journal_id.encode(), "sha256")
+
+
 def link(key: bytes, previous: bytes, seq: int, at_us: int, event_type: str, body_digest: bytes) -> bytes:
     """The link of a record: ``at_us`` is microseconds since 1970 UTC."""
     message = b"%b%d\0%d\0%b\0%b" % (previous, seq, at_us, event_type.encode(), body_digest)

@@ -14,6 +14,7 @@ import pytest
 
 from agent.adapters.journal_check import ChainCheck, verify
 from agent.adapters.sqlite_journal import SqliteJournal
+from agent.domain import chain
 from agent.domain.deadline import Deadline
 from agent.domain.errors import JournalKeyMissing, JournalUnavailable
 from agent.domain.journal_events import Event, EventType
@@ -123,9 +124,15 @@ def test_a_swap_of_two_bodies_with_their_digests_is_found(journal: SqliteJournal
 def test_the_chain_cannot_be_rewritten_with_another_key(journal: SqliteJournal, path: Path) -> None:
     """Someone who has the file makes his own key: the true one does not accept it."""
     journal.close()
-    _key(path).write_text("00" * 32)
+    key = "00" * 32
+    _key(path).write_text(key)
+    for use in (check, lambda path: SqliteJournal(path, _key(path))):
+        with pytest.raises(JournalUnavailable, match="does not belong"):
+            use(path)
+    forged = chain.key_check(bytes.fromhex(key), journal.id)
+    shell(path, f"UPDATE state SET key_check = x'{forged.hex()}'")
     assert check(path).first_bad == 1
-    with pytest.raises(JournalUnavailable, match="does not belong"):
+    with pytest.raises(JournalUnavailable, match="tampered"):
         SqliteJournal(path, _key(path))
 
 
@@ -135,6 +142,15 @@ def test_a_lost_key_is_named(journal: SqliteJournal, path: Path) -> None:
     _key(path).unlink()
     with pytest.raises(JournalKeyMissing, match="put the key back"):
         SqliteJournal(path, _key(path))
+
+
+def test_a_lost_journal_is_not_replaced_by_an_empty_one(journal: SqliteJournal, path: Path) -> None:
+    """It held the opt-outs: starting afresh would call people who objected."""
+    journal.close()
+    path.unlink()
+    with pytest.raises(JournalUnavailable, match="restore the journal"):
+        SqliteJournal(path, _key(path))
+    assert not path.exists()
 
 
 def test_journal_and_key_are_for_their_owner_only(journal: SqliteJournal, path: Path) -> None:
@@ -173,6 +189,7 @@ _APPENDER = """
 import sys
 from pathlib import Path
 from agent.adapters.sqlite_journal import SqliteJournal
+from agent.domain import chain
 from agent.domain.deadline import Deadline
 from tests.integration.test_journal import an_event
 path = Path(sys.argv[1])

@@ -13,12 +13,13 @@ import redis
 from agent.adapters import redis_keys
 from agent.adapters.register_files import open_register_file
 from agent.bootstrap import Application
-from agent.domain.errors import InputRejected
+from agent.domain.errors import InputRejected, LookupUnavailable
 from agent.domain.journal_events import EventType
 from agent.domain.model import Blocked
 from agent.domain.profile import NL_BMNR
 from agent.registers import Imported, ImportOptions
-from tests.conftest import load_register, write_configuration
+from deploy.lab.redis_server import PrivateRedis
+from tests.conftest import load_register, wired, write_configuration
 from tests.integration.test_screening import reason
 
 GOOD = "0612345678\n0612345679\n0612345680\n"
@@ -143,6 +144,65 @@ def test_rollback_puts_the_load_before_back_in_force(app: Application) -> None:
         app.registers.rollback(NL_BMNR)
     (record,) = app.journal.records(f"type = '{EventType.REGISTER_ROLLED_BACK}'")
     assert (record.body["from_generation"], record.body["generation"]) == (second.id, first.id)
+
+
+def test_importing_the_load_in_force_again_changes_nothing(app: Application, tmp_path: Path) -> None:
+    """It would only push out the load to roll back to."""
+    path = tmp_path / "numbers.txt"
+    path.write_text(GOOD)
+    options, files = ImportOptions(as_of=date.today()), [open_register_file(path)]
+    first = app.registers.import_files(NL_BMNR, files, options, lambda *_: None)
+    again = app.registers.import_files(NL_BMNR, files, options, lambda *_: None)
+    assert (again.generation, again.unchanged) == (first.generation, True)
+    assert len(app.registers.status(NL_BMNR).kept) == 1
+
+
+def test_the_record_of_an_older_load_does_not_push_out_a_newer_one(
+    app: Application, redis_url: str, tmp_path: Path
+) -> None:
+    """Two hosts with a journal each share a Redis that was emptied: the second replays its old load."""
+    (tmp_path / "second").mkdir()
+    with wired(tmp_path / "second", redis_url) as second:
+        load_register(second, GOOD)
+        with redis.Redis.from_url(redis_url) as client:
+            client.flushall()
+        newest = load_register(app, GOOD)
+        assert reason(second) == "registered"
+        assert app.registers.status(NL_BMNR).current == newest.generation
+
+
+def test_a_load_that_does_not_come_into_force_is_an_error(app: Application, redis_url: str) -> None:
+    """A host whose clock runs ahead has put its load in force: ours is not, and says so."""
+    load_register(app, GOOD)
+    key = redis_keys.current("nl-bmnr")
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        pointer = str(client.get(key))
+        client.set(key, pointer.replace('"in_force_since":"20', '"in_force_since":"29'))
+    with pytest.raises(LookupUnavailable, match="loaded but not in force"):
+        load_register(app, GOOD)
+
+
+def test_a_redis_that_may_evict_is_neither_loaded_nor_believed(tmp_path: Path, own_redis: PrivateRedis) -> None:
+    """An evicted number would look as if it were not registered."""
+    with wired(tmp_path, own_redis.url) as app:
+        load_register(app, GOOD)
+        with redis.Redis.from_url(own_redis.url) as client:
+            client.config_set("maxmemory-policy", "allkeys-lru")
+        with pytest.raises(LookupUnavailable, match="noeviction"):
+            load_register(app, GOOD)
+        assert reason(app) == "lookup_unavailable"
+
+
+def test_a_load_that_fails_leaves_nothing_behind(tmp_path: Path, own_redis: PrivateRedis) -> None:
+    """Redis is full: the load in force stays, and the part that was written goes."""
+    with wired(tmp_path, own_redis.url) as app, redis.Redis.from_url(own_redis.url, decode_responses=True) as client:
+        load_register(app, GOOD)
+        before = sorted(client.keys("bmn:{*"))
+        client.config_set("maxmemory", int(client.info("memory")["used_memory"]) + 300_000)
+        with pytest.raises(LookupUnavailable, match="maxmemory"):
+            load_register(app, "\n".join(f"06{10_000_000 + step * 997}" for step in range(40_000)))
+        assert sorted(client.keys("bmn:{*")) == before
+        assert reason(app) == "registered"
 
 
 def test_rollback_without_a_register_is_refused(app: Application) -> None:

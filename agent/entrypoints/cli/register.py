@@ -66,16 +66,22 @@ def import_command(
                 "lines": imported.lines,
                 "duplicates": imported.duplicates,
                 "freed": imported.freed,
+                "unchanged": imported.unchanged,
                 "stale": status.stale,
             }
         )
         return
     generation = imported.generation
+    if imported.unchanged:
+        click.echo(f"in force already: {generation.id}, {generation.count:,} numbers as of {generation.as_of}")
+        return
     click.echo(f"in force: {generation.id}, {generation.count:,} numbers as of {generation.as_of}")
     for blocked, count in imported.counts.items():
         click.echo(f"  {blocked:22} {count:>12,}")
     if imported.duplicates:
         click.echo(f"  {imported.duplicates:,} repeated entries were taken once")
+    for freed in imported.freed:
+        click.echo(f"let go: {freed} (register.keep_generations)")
     if status.stale:
         click.echo("warning: this load is past its period, so every call that needs it is blocked", err=True)
 
