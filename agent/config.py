@@ -60,6 +60,24 @@ def _listen_address(value: object) -> object:
     return (host.strip("[]"), int(port))
 
 
+def _redis_url(value: str) -> str:
+    if not value.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("the address of Redis begins with redis://, rediss:// or unix://")
+    return value
+
+
+def _private_network(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        network = ipaddress.ip_network(value, strict=False)
+    except ValueError as error:
+        raise ValueError("a peer is an address or a network, like 127.0.0.0/8 or 10.1.2.3") from error
+    if not network.is_private:
+        raise ValueError("AGI has no passwords: only loopback and private networks may be allowed")
+    return network
+
+
 def _comma_list(value: object) -> object:
     return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
@@ -67,7 +85,7 @@ def _comma_list(value: object) -> object:
 ProfileKey = Annotated[str, AfterValidator(_known_profile)]
 Address = Annotated[tuple[str, int], BeforeValidator(_listen_address)]
 Milliseconds = Annotated[int, Field(ge=1, le=60_000)]
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Network = Annotated[Any, BeforeValidator(_private_network)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 
 
@@ -78,7 +96,7 @@ class _Section(BaseModel):
 class RedisSettings(_Section):
     """``[redis]``: where the lists are."""
 
-    url: str = "redis://127.0.0.1:6379/0"
+    url: Annotated[str, AfterValidator(_redis_url)] = "redis://127.0.0.1:6379/0"
     connect_timeout_ms: Milliseconds = 100
     lookup_timeout_ms: Milliseconds = 300
     """How long one screening waits for the lists."""

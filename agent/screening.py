@@ -22,6 +22,8 @@ JOURNAL_RULE: Final = "verdict_is_on_disk"
 """Names what blocked when the rules had spoken but the record could not be kept."""
 DOOR_RULE: Final = "request_can_be_served"
 """Names what blocked before the rules could be asked."""
+_KEPT: Final = 80
+"""Characters of what somebody dialled or named that are recorded; Asterisk's own limit on an extension."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,11 +160,11 @@ def _event(request: ScreenRequest, call: Call, profile: Profile, screened: Scree
         EventType.CALL_SCREENED,
         {
             "call": screened.call_id,
-            "number": call.dialled.e164 if isinstance(call.dialled, PhoneNumber) else request.number,
-            "dialled": request.number,
-            "campaign": request.campaign,
+            "number": call.dialled.e164 if isinstance(call.dialled, PhoneNumber) else request.number[:_KEPT],
+            "dialled": request.number[:_KEPT],
+            "campaign": request.campaign[:_KEPT],
             "seller": campaign.seller.key if campaign else None,
-            "agent": request.agent,
+            "agent": request.agent[:_KEPT],
             "profile": profile.key,
             "verdict": decision.verdict,
             "reason": decision.reason,

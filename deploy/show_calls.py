@@ -132,15 +132,18 @@ def keep(on: Stage) -> None:
 def main() -> int:
     """Run the demo; the exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with tempfile.TemporaryDirectory(prefix="bmn-demo-") as name, stage(Path(name)) as on:
-        try:
+    try:
+        with tempfile.TemporaryDirectory(prefix="bmn-demo-") as name, stage(Path(name)) as on:
             show(on)
-        except NotAsItShould as error:
-            print(f"\nNot as it should be: {error}", file=sys.stderr)
-            return 1
-        print("\nAll of it went as it should.")
-        if "--keep" in sys.argv[1:]:
-            keep(on)
+            print("\nAll of it went as it should.")
+            if "--keep" in sys.argv[1:]:
+                keep(on)
+    except NotAsItShould as error:
+        print(f"\nNot as it should be: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted; everything is stopped.", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -76,7 +76,9 @@ class Service:
             listen = f"{host}:{port}"
             started = Event(EventType.AGENT_STARTED, {**about, "version": release, "listen": listen})
             self._app.journal.append([started], Deadline.after_ms(_RECORD_MS))
-            self._log.info(logs.AGENT_STARTED, **about, version=release, listen=listen)
+            degraded = self._scripts.degraded()
+            write = self._log.warning if degraded else self._log.info
+            write(logs.AGENT_STARTED, **about, version=release, listen=listen, degraded=degraded)
             drain.start()
             signal.sigwait(STOP_SIGNALS)
             self._log.info(logs.AGENT_STOPPING, **about)
@@ -102,6 +104,7 @@ class Service:
         blocked = False
         while not self._ending.wait(_DRAIN_EVERY_S):
             try:
+                self._app.redis.require_no_eviction()
                 applied = self._app.outbox.drain()
             except BmnError as error:
                 if not blocked:

@@ -169,8 +169,48 @@ def test_the_log_is_filtered_and_printed_in_each_form(site: Bmn) -> None:
     assert [row["number"] for row in rows] == ["+31612345678", "+31612349999", "+31612349999"]
     table = site("log")
     assert "12345678" not in table
-    assert [line.split()[2] for line in table.splitlines()[1:]] == ["block", "allow", "allow"]
+    assert [line.split()[3] for line in table.splitlines()[1:]] == ["block", "allow", "allow"]
     assert "give a time like" in site("log", "--since", "yesterday", code=2)
+
+
+def test_what_was_dialled_is_shown_safely_and_never_endless(site: Bmn) -> None:
+    """It may come from anywhere: no terminal obeys it, and no row is a page."""
+    site("screen", "\x1b[31m" + "1" * 5_000, "--campaign", "\x1b[2Jenergy", code=1)
+    table = site("log")
+    assert "\x1b" not in table
+    assert max(map(len, table.splitlines())) < 300
+
+
+def test_one_number_and_one_call_can_be_looked_up(site: Bmn) -> None:
+    """In any spelling of the number; by the call id that stands in the CDR; with what decided."""
+    site.load()
+    site("screen", "0612345678", "--campaign", "energy", code=1)
+    site("screen", "0612349999", "--campaign", "energy")
+    (line,) = site("log", "--json", "--number", "+31 6 12345678").splitlines()
+    found = json.loads(line)
+    assert (found["rule"], found["source"], found["notice"]) == ("register_entry_blocks", "command", "none")
+    assert found["generation"] == site.json("register", "status")["in_force"]["generation"]
+    assert site("log", "--json", "--call", found["call"]) == line + "\n"
+    assert site("log", "--json", "--seller", "hart") == ""
+    assert "exclude each other" in site("log", "--json", "--csv", code=2)
+
+
+def test_an_error_is_json_too_when_json_was_asked_for(site: Bmn) -> None:
+    """So that a script need not parse sentences."""
+    path = site.folder / "bad.txt"
+    path.write_text("061\n")
+    done = bmn(
+        *("register", "import", str(path), "--as-of", str(date.today()), "--json"),
+        environment=site.environment,
+        check=False,
+    )
+    assert json.loads(done.stdout)["problems"] == ["bad.txt, line 1: not a number of region NL"]
+
+
+def test_evidence_is_text_that_can_be_read(site: Bmn) -> None:
+    """Not empty, no control characters."""
+    for note in ("", " ", "\x1b[31mred", "line\nline", "x" * 501):
+        assert "printable" in site("optout", "add", "0612345678", "--seller", "acme", "--note", note, code=2)
 
 
 def test_following_the_log_shows_calls_as_they_happen(site: Bmn) -> None:
@@ -235,7 +275,7 @@ def test_a_wrong_configuration_ends_with_2_and_every_mistake(site: Bmn) -> None:
 def test_a_service_that_is_away_ends_with_3(site: Bmn) -> None:
     """Redis away; journal away. A choice that reached the journal is kept."""
     site.environment["BMN_REDIS_URL"] = "redis://127.0.0.1:1/0"
-    assert "Redis cannot be used" in site("register", "status", code=3)
+    assert "Redis at redis://127.0.0.1:1/0 (redis.url) cannot be used" in site("register", "status", code=3)
     told = site("optout", "add", "0612345678", "--seller", "acme", code=3)
     assert "it is recorded, and will be in force as soon as Redis is back" in told
     assert len(site.json("optout", "list", "--seller", "acme")) == 1

@@ -67,7 +67,9 @@ def test_all_mistakes_are_reported_at_once_and_in_words(tmp_path: Path) -> None:
     [agi]
     listen = "4573"
     workers = 0
-    allowed_peers = ["nonsense"]
+    allowed_peers = ["nonsense", "0.0.0.0/0"]
+    [redis]
+    url = "localhost:6379"
     [sellers.acme]
     [campaigns.a]
     seller = "acme"
@@ -83,7 +85,9 @@ def test_all_mistakes_are_reported_at_once_and_in_words(tmp_path: Path) -> None:
         "typo: there is no such setting",
         "agi.listen: an address to listen on is HOST:PORT",
         "agi.workers",
-        "allowed_peers",
+        "agi.allowed_peers.0: a peer is an address or a network",
+        "agi.allowed_peers.1: AGI has no passwords",
+        "redis.url: the address of Redis begins with",
         "sellers.acme.name: is missing",
         "campaigns.a.purpose",
         "'commercial', 'charity', 'research' or 'service'",

@@ -27,7 +27,7 @@ def test_every_stored_word_is_in_the_readme(word: str) -> None:
 
 def test_the_exit_codes_are_those_of_the_code() -> None:
     """Number and meaning."""
-    table = dict(re.findall(r"^\| (\d) \| ([^|]*) \|$", README, re.MULTILINE))
+    table = dict(re.findall(r"^\| (\d+) \| ([^|]*) \|$", README, re.MULTILINE))
     assert table == {str(code): meaning for code, meaning in EXIT_CODES.items()}
 
 

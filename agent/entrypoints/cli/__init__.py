@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from importlib import import_module
 from typing import Final
@@ -12,10 +14,11 @@ from agent.domain.errors import BmnError, ConfigurationError, InputRejected
 
 EXIT_CODES: Final = {
     0: "done",
-    1: "the answer is no: blocked, broken chain, unhealthy, or there was nothing to change",
+    1: "the answer is no: blocked, broken chain, stale or no register, nothing to remove",
     2: "wrong usage or configuration",
     3: "a needed service is unavailable",
     4: "the input was rejected and nothing was changed",
+    130: "interrupted",
 }
 
 _COMMANDS: Final = {
@@ -72,7 +75,8 @@ def main() -> None:
     """Run the command and leave with its exit code."""
     try:
         code = bmn.main(standalone_mode=False)
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("bmn: interrupted", err=True)
         code = 130
     except click.ClickException as error:
         error.show()
@@ -87,16 +91,23 @@ def main() -> None:
         _complain(error, (), 0)
         code = 3
     except BrokenPipeError:
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush at the end complains again
         code = 0
+    except OSError as error:
+        click.echo(f"bmn: {error.strerror or error}", err=True)
+        code = 3
     sys.exit(code)
 
 
 def _complain(error: BmnError, problems: tuple[str, ...], total: int) -> None:
+    notes = tuple(getattr(error, "__notes__", ()))
+    if "--json" in sys.argv:
+        report = {"error": str(error), "problems": problems, "problems_total": total, "notes": notes}
+        click.echo(json.dumps(report, ensure_ascii=False))
     click.echo(f"bmn: {error}", err=True)
     for problem in problems:
         click.echo(f"  {problem}", err=True)
     if total > len(problems):
         click.echo(f"  … and {total - len(problems):,} more", err=True)
-    for note in getattr(error, "__notes__", ()):
+    for note in notes:
         click.echo(f"  {note}", err=True)

@@ -39,6 +39,19 @@ def chosen_profile(config: Settings, key: str | None) -> Profile:
     return PROFILES[key or config.dialling.profile]
 
 
+class Text(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on, not before
+    """Something that becomes evidence: not empty, not endless, nothing that a terminal would obey."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return it without spaces around it."""
+        text = str(value).strip()
+        if not text or len(text) > 500 or not text.isprintable():
+            self.fail("give 1 to 500 printable characters", param, ctx)
+        return text
+
+
 def seller_option(command: Any) -> Any:
     """Add ``--seller``."""
     return click.option("--seller", required=True, help="The seller's name in the configuration.")(command)

@@ -37,8 +37,8 @@ def customer() -> None:
 @click.option(
     "--sold-on", required=True, type=click.DateTime(["%Y-%m-%d"]), metavar="YYYY-MM-DD", help="Date of the sale."
 )
-@click.option("--product", required=True, help="What was sold.")
-@click.option("--evidence", help="Where the sale can be seen: contract or order number.")
+@click.option("--product", required=True, type=context.Text(), help="What was sold.")
+@click.option("--evidence", type=context.Text(), help="Where the sale can be seen: contract or order number.")
 @output.json_option
 def add(
     number: str,
@@ -89,7 +89,7 @@ def import_command(file: Path, seller: str, product_group: str, as_json: bool) -
 @click.argument("number")
 @context.seller_option
 @_group_option
-@click.option("--reason", required=True, help="Why the exemption ends; stands in the journal.")
+@click.option("--reason", required=True, type=context.Text(), help="Why the exemption ends; stands in the journal.")
 @output.json_option
 def remove(number: str, seller: str, product_group: str, reason: str, as_json: bool) -> None:
     """End a customer's exemption, with the reason. Exit code 1 when there was none."""

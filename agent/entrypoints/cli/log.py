@@ -18,7 +18,10 @@ from agent.domain.model import Reason, Verdict
 from agent.domain.phone_number import mask
 from agent.entrypoints.cli import context, output, reveal
 
-_COLUMNS: Final = ("at", "verdict", "reason", "number", "campaign", "seller", "agent", "call", "failure")
+_COLUMNS: Final = (
+    *("at", "verdict", "reason", "number", "campaign", "seller", "agent", "call"),
+    *("rule", "generation", "notice", "source", "failure"),
+)
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _VERDICTS: Final = [str(verdict) for verdict in Verdict]
 _REASONS: Final = [str(reason) for reason in Reason]
@@ -46,7 +49,10 @@ class _Since(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
 @click.option("--verdict", type=click.Choice(_VERDICTS), help="Only allowed, or only blocked calls.")
 @click.option("--reason", type=click.Choice(_REASONS), metavar="REASON", help="Only calls with this reason.")
 @click.option("--campaign", help="Only this campaign.")
+@click.option("--seller", help="Only this seller.")
 @click.option("--agent", help="Only this agent.")
+@click.option("--number", help="Only this number, in any spelling.")
+@click.option("--call", help="Only the call with this id, as in the CDR.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most the newest N calls; default 50, all with --since.")
 @click.option("--follow", "-f", is_flag=True, help="Go on showing calls as they happen, until interrupted.")
 @reveal.option
@@ -57,7 +63,10 @@ def log(
     verdict: str | None,
     reason: str | None,
     campaign: str | None,
+    seller: str | None,
     agent: str | None,
+    number: str | None,
+    call: str | None,
     limit: int | None,
     follow: bool,
     revealed: bool,
@@ -70,9 +79,20 @@ def log(
     bmn log --verdict block --since 2h      what was blocked in the last two hours
     bmn log --reason register_stale -f      watch for one reason
     bmn log --csv --since 2026-11-01        for a spreadsheet
+    bmn log --number 0612345678             every attempt to call a number
     """
     config = context.settings()
-    chosen = {"verdict": verdict, "reason": reason, "campaign": campaign, "agent": agent}
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json exclude each other")
+    chosen = {
+        "verdict": verdict,
+        "reason": reason,
+        "campaign": campaign,
+        "seller": seller,
+        "agent": agent,
+        "number": context.consumer_number(config, number).e164 if number else None,
+        "call": call,
+    }
     where = [f"type = '{EventType.CALL_SCREENED}'"] + [f"{name} = ?" for name, value in chosen.items() if value]
     parameters: list[object] = [value for value in chosen.values() if value]
     if since is not None:
@@ -127,7 +147,7 @@ def _csv_writer() -> Any:
     return lambda row: writer.writerow({**row, "at": row["at"].isoformat(), "failure": row["failure"] or ""})
 
 
-_WIDTHS: Final = {"at": 19, "verdict": 7, "reason": 20, "number": 14, "campaign": 18, "agent": 12, "call": 36}
+_WIDTHS: Final = {"at": 23, "verdict": 7, "reason": 20, "number": 14, "campaign": 18, "agent": 12, "call": 36}
 
 
 def _print_rows(rows: list[dict[str, object]], *, header: bool) -> None:
@@ -143,6 +163,7 @@ def _print_row(row: dict[str, object]) -> None:
     at = row["at"]
     cells = {**row, "at": output.local_time(at) if isinstance(at, datetime) else ""}
     line = "  ".join(f"{'-' if cells[name] is None else str(cells[name]):{width}}" for name, width in _WIDTHS.items())
-    text = line.rstrip() + (f"\n{'':21}{row['failure']}" if row["failure"] else "")
+    text = line.rstrip() + (f"\n{'':25}{row['failure']}" if row["failure"] else "")
     colour = None if row["verdict"] == Verdict.ALLOW else "red"
+    text = "\n".join(output.printable(part) for part in text.split("\n"))
     click.echo(click.style(text, fg=colour) if colour and sys.stdout.isatty() else text)

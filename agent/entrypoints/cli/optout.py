@@ -17,8 +17,14 @@ def optout() -> None:
 @optout.command(short_help="Record an objection.")
 @click.argument("number")
 @context.seller_option
-@click.option("--source", default="command", show_default=True, help="How the objection came in: letter, e-mail, …")
-@click.option("--note", help="Anything that belongs to the evidence, such as a reference.")
+@click.option(
+    "--source",
+    type=context.Text(),
+    default="command",
+    show_default=True,
+    help="How the objection came in: letter, e-mail, …",
+)
+@click.option("--note", type=context.Text(), help="Anything that belongs to the evidence, such as a reference.")
 @output.json_option
 def add(number: str, seller: str, source: str, note: str | None, as_json: bool) -> None:
     """Record that the consumer of NUMBER objects to a seller. Doing it again changes nothing."""
@@ -36,7 +42,7 @@ def add(number: str, seller: str, source: str, note: str | None, as_json: bool) 
 @optout.command()
 @click.argument("number")
 @context.seller_option
-@click.option("--reason", required=True, help="Why the objection ends; stands in the journal.")
+@click.option("--reason", required=True, type=context.Text(), help="Why the objection ends; stands in the journal.")
 @output.json_option
 def remove(number: str, seller: str, reason: str, as_json: bool) -> None:
     """Take an objection back, with the reason. Exit code 1 when there was none."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from agent.domain.ports import Progress
+
+_LINE_EVERY_S: Final = 10.0
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,30 +33,30 @@ def print_json_line(value: Any) -> None:
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A plain table; wide cells are never cut."""
+    """A plain table; what is too wide for the terminal is folded, never cut."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in headings:
-        table.add_column(heading, no_wrap=True, overflow="ignore")
+        table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(printable(cell) for cell in row))
     terminal = sys.stdout.isatty()
     Console(width=None if terminal else 10_000, highlight=False, soft_wrap=True).print(table)
 
 
 def local_time(moment: datetime) -> str:
-    """A time for people: local, to the second."""
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    """A time for people: local, to the second, with its zone."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """A bar on stderr for each step of a long piece of work; nothing when stderr is no terminal."""
+    """A bar on stderr for each step of a long piece of work; a line now and then when stderr is no terminal."""
     if not sys.stderr.isatty():
-        yield lambda step, done, total: None
+        yield _Lines()
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -68,6 +71,25 @@ def progress_bar() -> Iterator[Progress]:
             bars.update(tasks[step], completed=done, total=total)
 
         yield show
+
+
+class _Lines:
+    """Progress as a line every ten seconds."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + _LINE_EVERY_S
+
+    def __call__(self, step: str, done: int, total: int | None) -> None:
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + _LINE_EVERY_S
+        share = f"{100 * done // total} %" if total else f"{done:,}"
+        click.echo(f"{step}: {share}", err=True)
+
+
+def printable(text: str) -> str:
+    """Text that may come from outside, safe to show on a terminal."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _plain(value: object) -> object:
