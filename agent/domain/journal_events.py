@@ -23,6 +23,13 @@ class EventType(StrEnum):
     AGENT_STARTED = "agent.started"
     AGENT_STOPPED = "agent.stopped"
     CALL_SCREENED = "call.screened"
+    CALL_FINISHED = "call.finished"
+    NOTICE_PLAYED = "notice.played"
+    CHOICE_RECORDED = "choice.recorded"
+    CHOICE_UNDONE = "choice.undone"
+    CHOICE_APPLIED = "choice.applied"
+    REGISTRATION_EXPORTED = "registration.exported"
+    REGISTRATION_ACKNOWLEDGED = "registration.acknowledged"
     REGISTER_LOADED = "register.loaded"
     REGISTER_REJECTED = "register.rejected"
     REGISTER_ROLLED_BACK = "register.rolled_back"
@@ -32,6 +39,9 @@ class EventType(StrEnum):
     CUSTOMER_REMOVED = "customer.removed"
     NUMBER_REVEALED = "number.revealed"
 
+
+_CALL: Final = ("call", "number", "campaign", "seller", "agent", "uniqueid")
+"""What every record of a call that was dialled begins with."""
 
 FIELDS: Final[Mapping[EventType, tuple[str, ...]]] = MappingProxyType(
     {
@@ -54,6 +64,47 @@ FIELDS: Final[Mapping[EventType, tuple[str, ...]]] = MappingProxyType(
             "uniqueid",
             "failure",
         ),
+        EventType.CALL_FINISHED: (
+            *_CALL,
+            "dialstatus",
+            "rang",
+            "answered",
+            "answered_s",
+            "cause",
+            "ended_by",
+            "offered",
+            "voicemail",
+            "notice",
+            "choice",
+        ),
+        EventType.NOTICE_PLAYED: (*_CALL, "language", "prompt", "sha256", "heard_ms", "long_ms", "ended", "result"),
+        EventType.CHOICE_RECORDED: (
+            *_CALL,
+            "profile",
+            "sector",
+            "source",
+            "question",
+            "answer",
+            "digit",
+            "prompt",
+            "sha256",
+        ),
+        EventType.CHOICE_UNDONE: (*_CALL, "profile", "sector", "source", "undoes", "answer"),
+        EventType.CHOICE_APPLIED: ("call", "number", "choice", "late"),
+        EventType.REGISTRATION_EXPORTED: (
+            "batch",
+            "call",
+            "number",
+            "campaign",
+            "seller",
+            "profile",
+            "wished_at",
+            "scope",
+            "sector",
+            "charities",
+            "by",
+        ),
+        EventType.REGISTRATION_ACKNOWLEDGED: ("batch", "call", "number", "accepted", "reason", "file", "sha256", "by"),
         EventType.REGISTER_LOADED: (
             "generation",
             "profile",
@@ -86,7 +137,12 @@ FIELDS: Final[Mapping[EventType, tuple[str, ...]]] = MappingProxyType(
 )
 """The fields of each type. ``number`` is E.164 (or what was dialled, where that was no number); ``by`` is the system
 user who ran the command; ``source`` says through which door it came; ``failure`` what failed, for technical blocks;
-``what`` was shown in full, ``filter`` how it was selected and ``count`` how many."""
+``what`` was shown in full, ``filter`` how it was selected and ``count`` how many. Of a call: ``uniqueid`` is
+Asterisk's id of the channel that the script ran on; ``prompt`` the sound file and ``sha256`` its digest; ``heard_ms``
+of ``long_ms`` how much of it was played, and ``ended`` how that ended (``agent.notices``); ``undoes`` the sequence
+number of the record that no longer counts; ``choice`` of ``choice.applied`` that of the record now in force in Redis,
+``late`` when it was not at once; ``answer``, ``question`` and ``scope``, ``charities`` are the words of
+``agent.domain.choice``; ``notice`` of ``call.finished`` the words of ``agent.finishing``."""
 
 LIST_CHANGES: Final = frozenset(
     {
@@ -96,6 +152,8 @@ LIST_CHANGES: Final = frozenset(
         EventType.OPTOUT_REMOVED,
         EventType.CUSTOMER_ADDED,
         EventType.CUSTOMER_REMOVED,
+        EventType.CHOICE_RECORDED,
+        EventType.CHOICE_UNDONE,
     }
 )
 """Events that change what screening sees; the outbox applies them to Redis in journal order."""

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from agent.domain.dialogue import NL_BMNR_NOTICE, NoticeScript
 from agent.domain.model import Generation, Purpose
 
 
@@ -30,6 +31,10 @@ class Profile:
     """Purposes outside the register's law."""
     notice_purposes: frozenset[Purpose]
     """Purposes for which the consumer must be pointed at the register in every conversation."""
+    notice: NoticeScript
+    """How the notice is conducted."""
+    registration_days: int
+    """Within how many days a registration taken in a call must be with the registrar."""
 
     def local_date(self, moment: datetime) -> date:
         """The calendar day of ``moment`` where the register's dates count."""
@@ -55,6 +60,9 @@ NL_BMNR: Final = Profile(
     emergency_numbers=frozenset({"112", "911"}),
     exempt_purposes=frozenset({Purpose.RESEARCH, Purpose.SERVICE}),
     notice_purposes=frozenset({Purpose.COMMERCIAL, Purpose.CHARITY}),
+    notice=NL_BMNR_NOTICE,
+    # From an article of 2009 on the draft rules; the final text was not found.
+    registration_days=10,
 )
 
 PROFILES: Final[Mapping[str, Profile]] = MappingProxyType({NL_BMNR.key: NL_BMNR})
