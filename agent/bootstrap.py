@@ -10,14 +10,18 @@ from types import TracebackType
 from typing import Self
 
 from agent.adapters.call_ids import new_call_id
-from agent.adapters.journal_views import JournalSellerLists
+from agent.adapters.journal_views import JournalCalls, JournalSellerLists
 from agent.adapters.redis_connection import RedisServer
 from agent.adapters.redis_generations import RedisGenerations
 from agent.adapters.redis_lists import RedisLists
+from agent.adapters.sound_files import SoundFiles
 from agent.adapters.sqlite_journal import SqliteJournal
+from agent.choices import Choices
 from agent.config import Settings
 from agent.domain.model import Campaign
 from agent.domain.profile import PROFILES
+from agent.finishing import Finishing
+from agent.notices import Notices
 from agent.outbox import Outbox
 from agent.registers import Registers
 from agent.screening import Screening
@@ -41,6 +45,9 @@ class Application:
     screening: Screening
     registers: Registers
     seller_lists: SellerLists
+    choices: Choices
+    notices: Notices
+    finishing: Finishing
     by: str
     """The system user on whose behalf this process runs."""
 
@@ -67,9 +74,11 @@ def bootstrap(settings: Settings) -> Application:
         command_timeout_ms=settings.redis.command_timeout_ms,
     )
     lists = RedisLists(redis, journal.id)
-    outbox = Outbox(journal, lists)
+    calls = JournalCalls(journal)
+    outbox = Outbox(journal, calls, lists, now_utc)
     by = getpass.getuser()
     campaigns = settings.domain_campaigns()
+    choices = Choices(journal, calls, outbox, {key: campaign.sector for key, campaign in campaigns.items()})
     return Application(
         settings=settings,
         campaigns=campaigns,
@@ -98,5 +107,14 @@ def bootstrap(settings: Settings) -> Application:
             by=by,
         ),
         seller_lists=SellerLists(journal, JournalSellerLists(journal), outbox, by),
+        choices=choices,
+        notices=Notices(
+            journal=journal,
+            choices=choices,
+            sounds=SoundFiles(settings.sounds.path),
+            profiles=PROFILES,
+            languages={key: campaign.language for key, campaign in campaigns.items()},
+        ),
+        finishing=Finishing(journal, calls),
         by=by,
     )

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 SCRIPT_SCREEN: Final = "screen"
+SCRIPT_NOTICE: Final = "notice"
+SCRIPT_KEY: Final = "key"
+SCRIPT_FINISH: Final = "finish"
 SCRIPT_HEALTH: Final = "health"
 
 BMN_VERDICT: Final = "BMN_VERDICT"
@@ -12,7 +15,14 @@ BMN_REASON: Final = "BMN_REASON"
 BMN_NUMBER: Final = "BMN_NUMBER"
 BMN_CALL: Final = "BMN_CALL"
 BMN_NOTICE: Final = "BMN_NOTICE"
+BMN_NOTICE_RESULT: Final = "BMN_NOTICE_RESULT"
+BMN_CHOICE: Final = "BMN_CHOICE"
+BMN_KEY_RESULT: Final = "BMN_KEY_RESULT"
 BMN_HEALTH: Final = "BMN_HEALTH"
+
+DIALSTATUS: Final = "DIALSTATUS"
+"""Asterisk's own: ANSWER from the moment that the consumer's phone is connected."""
+CONNECTED: Final = "ANSWER"
 
 HEALTH_OK: Final = "ok"
 HEALTH_DEGRADED: Final = "degraded"

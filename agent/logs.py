@@ -15,8 +15,11 @@ ACCEPT_FAILED: Final = "accept.failed"
 AGENT_STARTED: Final = "agent.started"
 AGENT_STOPPING: Final = "agent.stopping"
 AGENT_STOPPED: Final = "agent.stopped"
+CALL_FINISHED: Final = "call.finished"
 CALL_SCREENED: Final = "call.screened"
 HEALTH_ANSWERED: Final = "health.answered"
+KEY_PRESSED: Final = "key.pressed"
+NOTICE_PLAYED: Final = "notice.played"
 OUTBOX_DRAINED: Final = "outbox.drained"
 OUTBOX_BLOCKED: Final = "outbox.blocked"
 PEER_REFUSED: Final = "peer.refused"
@@ -30,8 +33,11 @@ EVENTS: Final = {
     AGENT_STARTED: "the service listens",
     AGENT_STOPPING: "a signal asked the service to stop; running sessions may end",
     AGENT_STOPPED: "the service has stopped; clean=false when sessions were cut off",
+    CALL_FINISHED: "the end of a dialled call; a warning when the offer is missing, or when it could not be recorded",
     CALL_SCREENED: "one screening, with its verdict, reason, rule and timings",
     HEALTH_ANSWERED: "the health script found something degraded",
+    KEY_PRESSED: "one key of an agent, recorded or rejected and why; applied=false: in force once Redis is back",
+    NOTICE_PLAYED: "one notice: how much was heard, what was chosen; late answers are on disk but not yet in Redis",
     OUTBOX_DRAINED: "list changes of the journal were applied to Redis by the background drain",
     OUTBOX_BLOCKED: "list changes wait because Redis or the journal is away; said once per outage",
     PEER_REFUSED: "a connection from outside agi.allowed_peers was closed",

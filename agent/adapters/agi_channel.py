@@ -12,7 +12,7 @@ Where this departs from pyst2 0.5.1 (``asterisk.agi.AGI``), and why:
 * ``100 Trying``, an unsolicited ``HANGUP`` and 511 are understood; end of file is ``AgiHangup``, not ``ValueError``.
 * ``result=-1`` raises nothing; it is ``AgiReply.minus_one``, and each method says what it means there.
 * ``test_hangup`` raises nothing: a hung-up channel still takes variables, and the verdict of such a call counts.
-* ``stream_file`` keeps ``endpos``, ``get_data`` keeps ``(timeout)``, ``get_variable`` tells unset from empty.
+* ``stream_file`` keeps ``endpos``; ``wait_for_digit`` tells silence from a hang-up, ``get_variable`` unset from empty.
 * ``set_variables`` is new: all variables in one command, so one round trip.
 
 The commands that are only inherited (``answer``, ``hangup``, ``say_digits`` and so on) run through ``execute`` below.
@@ -31,13 +31,11 @@ from asterisk.agi import AGI
 
 from agent.adapters.agi_transport import PATIENCE_S, Transport
 from agent.adapters.agi_values import (
-    AgiCommandFailed,
     AgiHangup,
     AgiProtocolError,
     AgiReply,
     AgiRequest,
     AgiTimeout,
-    DataResult,
     PlayResult,
     UnsafeAgiValue,
 )
@@ -53,6 +51,7 @@ _VALUE = re.compile(r"[A-Za-z0-9 _.:@/+*#=-]*")
 _ARGUMENT = re.compile(r'"[A-Za-z0-9 _.,:;@/+*#=!?()%-]*"|[A-Za-z0-9_.,:;@/+*#=!?()%-]*')
 _SOUND = re.compile(r"[A-Za-z0-9_/.-]+")
 _COMMAND = re.compile(r"[A-Za-z ]+")
+_LANGUAGE = re.compile(r"[a-z]{2}(_[A-Z]{2})?")
 _KEYS = re.compile(r"[0-9*#A-D]*")
 _KEY_CODE = re.compile(r"[0-9]{1,2}")
 _REPLY = re.compile(r"200 result=(?P<result>[^ ]*)(?: \((?P<data>.*)\))?(?: endpos=(?P<endpos>[0-9]{1,15}))?")
@@ -143,24 +142,21 @@ class AgiChannel(AGI):  # type: ignore[misc]  # pyst2 ships no types
         """
         _check_prompt(name, escape_digits)
         reply = self._exchange(f'STREAM FILE {name} "{escape_digits}"\n', limit_ms / 1000)
-        if not reply.minus_one and not _KEY_CODE.fullmatch(reply.result):
-            raise AgiProtocolError("the answer to a prompt is no key")
-        digit = None if reply.result in ("0", "-1") else chr(int(reply.result))
+        digit = None if reply.minus_one else _key(reply.result)
         return PlayResult(digit, reply.endpos_samples or 0, reply.minus_one)
 
-    def get_data(self, file: str, timeout_ms: int, max_digits: int, *, limit_ms: float = 120_000) -> DataResult:
-        """Play a prompt and take up to ``max_digits`` keys, ended by ``#`` or by ``timeout_ms`` without a key.
-
-        ``limit_ms`` bounds the wait for Asterisk's answer. Raises ``AgiCommandFailed`` on a missing prompt or hang-up,
-        which must not pass for an explicit ``#``.
-        """
-        _check_prompt(file, "")
-        reply = self._exchange(f"GET DATA {file} {int(timeout_ms)} {int(max_digits)}\n", limit_ms / 1000)
+    def wait_for_digit(self, timeout_ms: int) -> str | None:
+        """The next key; None when none came in ``timeout_ms``. Raises ``AgiHangup`` when the channel hung up."""
+        reply = self._exchange(f"WAIT FOR DIGIT {int(timeout_ms)}\n", timeout_ms / 1000 + self._timeout_s)
         if reply.minus_one:
-            raise AgiCommandFailed("no prompt, or a hang-up while taking keys")
-        if not _KEYS.fullmatch(reply.result):
-            raise AgiProtocolError("the answer to a prompt is no keys")
-        return DataResult(reply.result, reply.timed_out)
+            raise AgiHangup("the channel hung up")
+        return _key(reply.result)
+
+    def set_language(self, language: str) -> None:
+        """Choose the language of the prompts from now on."""
+        if not _LANGUAGE.fullmatch(language):
+            raise UnsafeAgiValue("a language has a character that is not allowed")
+        self._exchange(f'SET VARIABLE CHANNEL(language) "{language}"\n')
 
     def execute(self, command: str, *args: object) -> dict[str, tuple[str, str]]:
         """Run any command, for what is only inherited from pyst2; the answer in pyst2's form."""
@@ -276,6 +272,14 @@ def _request(env: dict[str, str]) -> AgiRequest:
         extension=env.get("agi_extension", ""),
         environment=env,
     )
+
+
+def _key(result: str) -> str | None:
+    """The key whose code Asterisk answered; None for 0, no key."""
+    key = chr(int(result)) if _KEY_CODE.fullmatch(result) else ""
+    if result != "0" and not _KEYS.fullmatch(key or "?"):
+        raise AgiProtocolError("the answer is no key of a telephone")
+    return None if result == "0" else key
 
 
 def _longest(pairs: list[list[str]]) -> int:

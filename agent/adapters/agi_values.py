@@ -25,10 +25,6 @@ class AgiProtocolError(AgiError):
     """What came is not AGI, is too large, or is not the answer to what was sent."""
 
 
-class AgiCommandFailed(AgiError):
-    """Asterisk answered -1 where that means that nothing was done: a missing prompt, or a hang-up meanwhile."""
-
-
 class UnsafeAgiValue(AgiError):
     """A value holds a character that could change the command; nothing was sent."""
 
@@ -65,11 +61,6 @@ class AgiReply:
         """True for ``result=-1``: the command failed or the channel hung up during it."""
         return self.result == "-1"
 
-    @property
-    def timed_out(self) -> bool:
-        """True when no key came before the time was over."""
-        return self.data == "timeout"
-
 
 class PlayResult(NamedTuple):
     """How far a prompt was played. ``endpos_samples / 8000`` is seconds for an 8 kHz file, also when ``failed``."""
@@ -78,10 +69,3 @@ class PlayResult(NamedTuple):
     endpos_samples: int
     failed: bool
     """No such file, or a hang-up during it."""
-
-
-class DataResult(NamedTuple):
-    """Keys pressed. ``timed_out`` tells silence, or too few keys, from a finishing ``#``."""
-
-    digits: str
-    timed_out: bool

@@ -1,4 +1,4 @@
-"""The state of the seller lists, read from the journal: of each number, the last word."""
+"""What the journal holds of the seller lists, of one call and of one number."""
 
 from __future__ import annotations
 
@@ -7,13 +7,39 @@ from datetime import date
 from typing import Final
 
 from agent.adapters.sqlite_journal import SqliteJournal
+from agent.domain.choice import REGISTERING
 from agent.domain.journal_events import EventType, Record
 from agent.domain.phone_number import PhoneNumber
 from agent.domain.seller_list_entries import Customer, OptOut, Sale
+from agent.domain.standing import STANDING
 
 _OPTOUT: Final = f"type IN ('{EventType.OPTOUT_ADDED}', '{EventType.OPTOUT_REMOVED}') AND seller = ?"
 _CUSTOMER: Final = f"type IN ('{EventType.CUSTOMER_ADDED}', '{EventType.CUSTOMER_REMOVED}') AND seller = ?"
 _GROUP: Final = "json_extract(body, '$.product_group')"
+
+
+_CHOICES: Final = ", ".join(f"'{name}'" for name in sorted(STANDING))
+_REGISTERING: Final = ", ".join(f"'{answer}'" for answer in sorted(REGISTERING))
+
+
+class JournalCalls:
+    """See ``agent.domain.ports.CallRecords``."""
+
+    def __init__(self, journal: SqliteJournal) -> None:
+        self._journal = journal
+
+    def of_call(self, call: str) -> list[Record]:
+        """Every record of a call, in order."""
+        return list(self._journal.records("call = ?", (call,)))
+
+    def choices_of(self, number: str, until: int) -> list[Record]:
+        """The opt-out and choice records of a number up to record ``until``, in order."""
+        return list(self._journal.records(f"number = ? AND type IN ({_CHOICES}) AND seq <= ?", (number, until)))
+
+    def registering_calls(self) -> list[str]:
+        """The calls in which somebody asked to be entered in the register, in order."""
+        where = f"type = '{EventType.CHOICE_RECORDED}' AND json_extract(body, '$.answer') IN ({_REGISTERING})"
+        return list(dict.fromkeys(str(record.body["call"]) for record in self._journal.records(where)))
 
 
 class JournalSellerLists:

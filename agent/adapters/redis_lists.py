@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import redis
@@ -15,6 +15,7 @@ from agent.domain.errors import ListsBehind, LookupUnavailable
 from agent.domain.journal_events import EventType, Record
 from agent.domain.model import Blocked, Campaign, Facts, Generation
 from agent.domain.phone_number import PhoneNumber
+from agent.domain.standing import Standing
 
 _SWITCHES_FOLLOWED: Final = 3
 
@@ -78,7 +79,7 @@ class RedisLists:
         with self._server.commands() as client:
             return _integer(client.get(self._applied_key))
 
-    def apply(self, records: Sequence[Record], after: int) -> bool:
+    def apply(self, records: Sequence[Record], after: int, standings: Mapping[str, Standing]) -> bool:
         """See ``agent.domain.ports.ListChanges``."""
         profiles = sorted({str(record.body["profile"]) for record in records if "generation" in record.body})
         watched = [self._applied_key]
@@ -92,6 +93,8 @@ class RedisLists:
             pipe.multi()
             for record in records:
                 _apply(pipe, record)
+            for digits, standing in standings.items():
+                _stand(pipe, PhoneNumber(digits=digits.removeprefix("+")), standing)
             for key, pointer in pointers:
                 if pointer is None:
                     pipe.delete(key)
@@ -145,11 +148,11 @@ def _apply(pipe: Any, record: Record) -> None:
     """Queue what one record changes. Applying a record twice changes nothing more."""
     body = record.body
     match record.type:
-        case EventType.OPTOUT_ADDED | EventType.OPTOUT_REMOVED:
+        case EventType.OPTOUT_ADDED:
             number = _number(record)
-            key = redis_keys.optout_set(number.prefix, str(body["seller"]))
-            change = pipe.sadd if record.type is EventType.OPTOUT_ADDED else pipe.srem
-            change(key, number.suffix)
+            pipe.sadd(redis_keys.optout_set(number.prefix, str(body["seller"])), number.suffix)
+        case EventType.OPTOUT_REMOVED | EventType.CHOICE_RECORDED | EventType.CHOICE_UNDONE:
+            return  # ``_stand`` will see to it
         case EventType.CUSTOMER_ADDED | EventType.CUSTOMER_REMOVED:
             number = _number(record)
             key = redis_keys.customer_set(number.prefix, str(body["seller"]), str(body["product_group"]))
@@ -159,6 +162,16 @@ def _apply(pipe: Any, record: Record) -> None:
             return  # ``_pointer`` has seen to it
         case _:
             raise ValueError(f"{record.type} changes no list")
+
+
+def _stand(pipe: Any, number: PhoneNumber, standing: Standing) -> None:
+    """Queue what a number's own records add up to."""
+    for seller, objected in standing.optouts.items():
+        change = pipe.sadd if objected else pipe.srem
+        change(redis_keys.optout_set(number.prefix, seller), number.suffix)
+    for (profile, blocked), registered in standing.registrations.items():
+        change = pipe.sadd if registered else pipe.srem
+        change(redis_keys.own_set(number.prefix, profile, blocked), number.suffix)
 
 
 def _number(record: Record) -> PhoneNumber:

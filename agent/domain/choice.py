@@ -67,6 +67,17 @@ MENU_ANSWERS: Final = frozenset(
 """What the menu of the notice can be answered with; each begins the consumer's wish anew."""
 
 
+REGISTERING: Final = frozenset(
+    {
+        Answer.REGISTER_WITH_CHARITIES,
+        Answer.REGISTER_WITHOUT_CHARITIES,
+        Answer.REGISTER,
+        Answer.REGISTER_AND_SELLER_OPTOUT,
+    }
+)
+"""Each is a wish to be entered in the register."""
+
+
 class Scope(StrEnum):
     """How much of the register the consumer wants to be in; the widest first."""
 

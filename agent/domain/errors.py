@@ -27,6 +27,10 @@ class JournalKeyMissing(JournalUnavailable):
     """The journal exists but its key does not, so nothing may be appended to it and nothing verified."""
 
 
+class LineHungUp(BmnError):
+    """The consumer is not on the line any more."""
+
+
 class InputRejected(BmnError):
     """Input was refused and nothing was changed (exit code 4).
 

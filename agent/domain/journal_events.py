@@ -90,7 +90,7 @@ FIELDS: Final[Mapping[EventType, tuple[str, ...]]] = MappingProxyType(
             "sha256",
         ),
         EventType.CHOICE_UNDONE: (*_CALL, "profile", "sector", "source", "undoes", "answer"),
-        EventType.CHOICE_APPLIED: ("call", "number", "choice", "late"),
+        EventType.CHOICE_APPLIED: ("call", "number", "choice", "after_ms"),
         EventType.REGISTRATION_EXPORTED: (
             "batch",
             "call",
@@ -173,6 +173,12 @@ class Event:
         expected = FIELDS[self.type]
         if tuple(self.body) != expected:
             raise ValueError(f"{self.type} has the fields {', '.join(expected)}, not {', '.join(self.body)}")
+
+    @classmethod
+    def of(cls, event_type: EventType, body: Mapping[str, JsonValue]) -> Event:
+        """An event from its fields in any order; those that are not named are null."""
+        empty: dict[str, JsonValue] = dict.fromkeys(FIELDS[event_type])
+        return cls(event_type, {**empty, **body})
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from agent.domain.deadline import Deadline
 from agent.domain.journal_events import Event, Record
 from agent.domain.model import Blocked, Campaign, Facts, Generation
 from agent.domain.phone_number import PhoneNumber
+from agent.domain.standing import Standing
 
 
 class Lists(Protocol):
@@ -29,8 +31,10 @@ class ListChanges(Protocol):
     def applied(self) -> int:
         """The last journal record that has been applied; 0 for lists that know nothing of this journal."""
 
-    def apply(self, records: Sequence[Record], after: int) -> bool:
+    def apply(self, records: Sequence[Record], after: int, standings: Mapping[str, Standing]) -> bool:
         """Apply ``records`` in order and move ``applied`` to the last of them, all or nothing.
+
+        ``standings`` says how numbers (E.164) stand after them, where that does not follow from these records alone.
 
         Returns False, with nothing changed, when ``applied`` is no longer ``after``: someone else was first.
         """
@@ -80,6 +84,73 @@ class Journal(Protocol):
 
     def list_changes(self, after: int, limit: int) -> list[Record]:
         """Up to ``limit`` list-changing records after ``after``, in order."""
+
+
+class CallRecords(Protocol):
+    """What the journal holds of one call, and of one number."""
+
+    def of_call(self, call: str) -> list[Record]:
+        """Every record of a call, in order. Raises ``JournalUnavailable``."""
+
+    def choices_of(self, number: str, until: int) -> list[Record]:
+        """The opt-out and choice records of a number (E.164) up to record ``until``, in order."""
+
+    def registering_calls(self) -> list[str]:
+        """The calls in which somebody asked to be entered in the register, in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sound:
+    """A sound file as Asterisk would play it."""
+
+    name: str
+    sha256: str
+    """Of the file's bytes."""
+    milliseconds: int
+    silent: bool
+    """Nothing in it can be heard."""
+
+
+class Sounds(Protocol):
+    """The prompts that were built or recorded."""
+
+    def find(self, name: str, language: str) -> Sound | None:
+        """The prompt ``bmn/<name>``; None when it is missing or cannot be read."""
+
+
+class PlayEnd(StrEnum):
+    """How a prompt ended."""
+
+    COMPLETE = "complete"
+    KEY = "key"
+    HUNG_UP = "hung_up"
+    NO_SOUND = "no_sound"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """What became of one prompt on a line."""
+
+    end: PlayEnd
+    heard_ms: int
+    digit: str | None = None
+    """The key that ended it."""
+
+
+class Line(Protocol):
+    """A consumer on the telephone."""
+
+    def speak(self, language: str) -> None:
+        """Play prompts in this language from now on."""
+
+    def play(self, name: str, keys: str) -> Played:
+        """Play the prompt ``bmn/<name>`` to its end, or to the first of ``keys``."""
+
+    def wait_for_key(self, timeout_ms: int) -> str | None:
+        """The next key; None for silence. Raises ``LineHungUp``."""
+
+    def tell(self, result: str, choice: str) -> None:
+        """Let the dialplan know how far it has come: ``BMN_NOTICE_RESULT`` and ``BMN_CHOICE``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

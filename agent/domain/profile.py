@@ -21,6 +21,8 @@ class Profile:
     name: str
     region: str
     """ISO 3166 region whose numbers the register holds."""
+    language: str
+    """Of the notice, for a call whose campaign is not configured any more."""
     timezone: str
     """Where the register's dates are dates."""
     load_valid_days: int
@@ -53,6 +55,7 @@ NL_BMNR: Final = Profile(
     key="nl-bmnr",
     name="Bel-me-niet Register (Netherlands, 2009-2021)",
     region="NL",
+    language="nl",
     timezone="Europe/Amsterdam",
     # Telecommunicatiewet art. 11.7 (2009-2021) and the register's terms: a scrub holds for four weeks.
     load_valid_days=28,

@@ -8,10 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from agent.domain.call_story import CallChoices
 from agent.domain.journal_events import EventType, Record
 from agent.domain.model import Blocked
+
+STANDING: Final = frozenset(
+    {EventType.OPTOUT_ADDED, EventType.OPTOUT_REMOVED, EventType.CHOICE_RECORDED, EventType.CHOICE_UNDONE}
+)
+"""The events that ``standing`` folds."""
+FOLDED_ANEW: Final = STANDING - {EventType.OPTOUT_ADDED}
+"""Those after which it must be folded anew; an added opt-out alone is in force whatever else is there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

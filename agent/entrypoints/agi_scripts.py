@@ -4,6 +4,11 @@
 script      arguments                                   sets
 ==========  ==========================================  ==========================================================
 screen      number as dialled, campaign, agent          BMN_VERDICT BMN_REASON BMN_NUMBER BMN_CALL BMN_NOTICE
+notice      call id                                     BMN_NOTICE_RESULT BMN_CHOICE
+key         call id, a key by its name                  BMN_KEY_RESULT
+finish      call id, DIALSTATUS, answered seconds,      nothing
+            HANGUPCAUSE, seconds until it rang, who
+            ended it
 health                                                  BMN_HEALTH
 ==========  ==========================================  ==========================================================
 """
@@ -16,17 +21,26 @@ from typing import Final
 from agent import dialplan_names as names
 from agent import logs
 from agent.adapters.agi_channel import AgiChannel
+from agent.adapters.agi_line import AgiLine
 from agent.adapters.agi_values import AgiError, AgiRequest
 from agent.bootstrap import Application
+from agent.choices import KeyPress
+from agent.domain.call_story import CallStory, NoticeResult
+from agent.domain.choice import Wish
 from agent.domain.deadline import Deadline
-from agent.domain.errors import BmnError
+from agent.domain.errors import BmnError, JournalUnavailable
 from agent.domain.model import Reason, Screened
 from agent.domain.phone_number import mask
 from agent.domain.profile import PROFILES
+from agent.finishing import NOTICE_NOT_DUE, FinishReport
 from agent.screening import ScreenRequest, Timings
 
 _REFUSAL_MS: Final = 500
 """For the record of a refusal, whose own deadline has usually passed."""
+
+
+_KEPT: Final = 80
+"""Characters of what came from outside that are logged."""
 
 
 class AgiScripts:
@@ -43,6 +57,85 @@ class AgiScripts:
         asked = self._asked(request)
         screened, timings = self._app.screening.screen(asked, Deadline(due))
         self._answer(channel, asked, screened, began, timings)
+
+    def notice(self, request: AgiRequest, channel: AgiChannel, due: float) -> None:
+        """Conduct the notice on the consumer's line. ``due`` does not bind it: it talks to a person."""
+        began = monotonic()
+        call, *_ = (*request.arguments, "")
+        line = AgiLine(channel, (names.BMN_NOTICE_RESULT, names.BMN_CHOICE))
+        line.tell(NoticeResult.NOT_PLAYED, Wish().word)
+        outcome = self._app.notices.conduct(call, line, request.uniqueid)
+        unwell = outcome.failure or outcome.result is NoticeResult.NOT_PLAYED
+        write = self._log.warning if unwell else self._log.info
+        write(
+            logs.NOTICE_PLAYED,
+            **_about(call, outcome.story),
+            result=outcome.result,
+            ended=outcome.ended,
+            heard_ms=outcome.heard_ms,
+            choice=outcome.wish.word,
+            late=outcome.late,
+            failure=outcome.failure or None,
+            source=self._source,
+            uniqueid=request.uniqueid,
+            total_ms=round((monotonic() - began) * 1e3),
+        )
+
+    def key(self, request: AgiRequest, channel: AgiChannel, due: float) -> None:
+        """Record a key of the agent; it is on disk before ``recorded`` is answered."""
+        began = monotonic()
+        call, key, *_ = (*request.arguments, "", "")
+        connected = channel.get_variable(names.DIALSTATUS) == names.CONNECTED
+        press = KeyPress(call=call, key=key, uniqueid=request.uniqueid, connected=connected)
+        outcome = self._app.choices.press(press, Deadline(due))
+        channel.set_variables({names.BMN_KEY_RESULT: outcome.result})
+        write = self._log.info if outcome.rejection is None else self._log.warning
+        write(
+            logs.KEY_PRESSED,
+            **_about(call, outcome.story),
+            key=key[:_KEPT],
+            result=outcome.result,
+            rejection=outcome.rejection,
+            applied=outcome.applied,
+            failure=outcome.failure or None,
+            source=self._source,
+            uniqueid=request.uniqueid,
+            total_us=round((monotonic() - began) * 1e6),
+        )
+
+    def finish(self, request: AgiRequest, channel: AgiChannel, due: float) -> None:
+        """Record the end of a dialled call."""
+        call, dialstatus, answered_s, cause, rang_after_s, ended_by, *_ = (*request.arguments, *[""] * 6)
+        report = FinishReport(
+            call=call,
+            dialstatus=dialstatus[:_KEPT],
+            answered_s=int(answered_s) if answered_s.isdecimal() else 0,
+            cause=int(cause) if cause.isdecimal() else None,
+            rang=rang_after_s.isdecimal(),
+            ended_by=ended_by,
+            uniqueid=request.uniqueid,
+        )
+        try:
+            finished = self._app.finishing.finish(report, Deadline(due))
+        except JournalUnavailable as error:
+            self._log.error(logs.CALL_FINISHED, call=call[:_KEPT], failure=str(error))
+            return
+        if finished is None:
+            self._log.warning(logs.CALL_FINISHED, call=call[:_KEPT], failure="no call with this id was dialled")
+        elif not finished.repeated:
+            missing = finished.answered and finished.notice != NOTICE_NOT_DUE and not finished.story.choices.offered
+            write = self._log.warning if missing else self._log.info
+            write(
+                logs.CALL_FINISHED,
+                **_about(call, finished.story),
+                dialstatus=report.dialstatus,
+                answered_s=report.answered_s,
+                ended_by=finished.ended_by,
+                offered=finished.story.choices.offered,
+                notice=finished.notice,
+                choice=finished.story.choices.wish.word,
+                failure=None,
+            )
 
     def refuse(self, request: AgiRequest, channel: AgiChannel, reason: Reason, failure: str) -> None:
         """Answer ``screen`` with a block, because it could not be served."""
@@ -123,3 +216,16 @@ class AgiScripts:
                 journal_us=timings.journal_us,
                 total_us=round((monotonic() - began) * 1e6),
             )
+
+
+def _about(call: str, story: CallStory | None) -> dict[str, object]:
+    """Which call a log line is about."""
+    if story is None:
+        return {"call": call[:_KEPT], "number": None, "campaign": None, "seller": None, "agent": None}
+    return {
+        "call": story.call,
+        "number": str(story.number) if story.number else None,
+        "campaign": story.campaign,
+        "seller": story.seller,
+        "agent": story.agent,
+    }

@@ -48,6 +48,9 @@ class Service:
             agi.listen,
             {
                 names.SCRIPT_SCREEN: Script(handle=self._scripts.screen, deadline_ms=agi.deadline_ms),
+                names.SCRIPT_NOTICE: Script(handle=self._scripts.notice, long=True),
+                names.SCRIPT_KEY: Script(handle=self._scripts.key, deadline_ms=agi.deadline_ms),
+                names.SCRIPT_FINISH: Script(handle=self._scripts.finish, deadline_ms=agi.deadline_ms),
                 names.SCRIPT_HEALTH: Script(handle=self._scripts.health, deadline_ms=agi.deadline_ms),
             },
             overloaded=self._overloaded,

@@ -17,12 +17,10 @@ from hypothesis import strategies as st
 from agent.adapters.agi_channel import MAX_COMMAND_BYTES, MAX_ENVIRONMENT_LINES, MAX_LINE_BYTES, AgiChannel
 from agent.adapters.agi_transport import SocketTransport
 from agent.adapters.agi_values import (
-    AgiCommandFailed,
     AgiHangup,
     AgiProtocolError,
     AgiRequest,
     AgiTimeout,
-    DataResult,
     PlayResult,
     UnsafeAgiValue,
 )
@@ -295,7 +293,7 @@ def test_an_unsafe_name_is_refused_before_anything_is_sent(session: Session, nam
         lambda channel: channel.stream_file("a b"),
         lambda channel: channel.stream_file("a", '1"'),
         lambda channel: channel.stream_file("a\nHANGUP"),
-        lambda channel: channel.get_data("a&b", 1, 1),
+        lambda channel: channel.stream_file("a&b"),
         lambda channel: channel.say_digits('1"\nHANGUP'),
         lambda channel: channel.send_image("a b"),
         lambda channel: channel.execute("NOOP\nHANGUP"),
@@ -362,44 +360,38 @@ def test_playing_tells_how_far_and_which_key(session: Session, reply: str, resul
     assert session.result(work) == result
 
 
-@pytest.mark.parametrize(
-    ("reply", "result"),
-    [
-        ("200 result=12", DataResult("12", False)),
-        ("200 result=", DataResult("", False)),
-        ("200 result= (timeout)", DataResult("", True)),
-        ("200 result=1 (timeout)", DataResult("1", True)),
-        ("200 result=1", DataResult("1", False)),
-    ],
-)
-def test_silence_is_not_an_explicit_end(session: Session, reply: str, result: DataResult) -> None:
-    """Only (timeout) tells them apart."""
-    work = session.start(lambda: session.channel.get_data("bmn/nl/ask", 4000, 2))
-    session.asterisk.expect("GET DATA bmn/nl/ask 4000 2").reply(reply)
-    assert session.result(work) == result
+@pytest.mark.parametrize(("reply", "key"), [("200 result=0", None), ("200 result=49", "1"), ("200 result=35", "#")])
+def test_silence_is_not_a_key(session: Session, reply: str, key: str | None) -> None:
+    """Nothing came in time, or a key did."""
+    work = session.start(lambda: session.channel.wait_for_digit(4000))
+    session.asterisk.expect("WAIT FOR DIGIT 4000").reply(reply)
+    assert session.result(work) == key
 
 
-def test_keys_that_could_not_be_asked_for_are_no_answer(session: Session) -> None:
-    """A missing prompt or a hang-up must not pass for a plain #."""
-    work = session.start(lambda: session.channel.get_data("bmn/nl/ask", 4000, 2))
-    session.asterisk.expect("GET DATA bmn/nl/ask 4000 2").reply("200 result=-1")
-    with pytest.raises(AgiCommandFailed):
+def test_waiting_for_a_key_ends_with_the_call(session: Session) -> None:
+    """A hang-up must not pass for silence: the consumer is not asked again."""
+    work = session.start(lambda: session.channel.wait_for_digit(4000))
+    session.asterisk.expect("WAIT FOR DIGIT 4000").reply("200 result=-1")
+    with pytest.raises(AgiHangup):
         session.result(work)
 
 
-@pytest.mark.parametrize("result", ["x", "999", "1 (", "²"])
+def test_the_language_is_a_function_of_the_channel(session: Session) -> None:
+    """Quoted as a value; nothing but a language passes."""
+    work = session.start(lambda: session.channel.set_language("nl"))
+    session.asterisk.expect('SET VARIABLE CHANNEL(language) "nl"').confirm()
+    session.result(work)
+    for language in ("", "NL", 'nl"', "nl\nHANGUP"):
+        with pytest.raises(UnsafeAgiValue):
+            session.channel.set_language(language)
+    assert session.asterisk.is_silent()
+
+
+@pytest.mark.parametrize("result", ["x", "999", "1 (", "²", "12", "", "yes"])
 def test_keys_that_no_telephone_has_are_a_protocol_error(session: Session, result: str) -> None:
     """A garbled answer is no choice."""
     work = session.start(lambda: session.channel.stream_file("a", "1"))
     session.asterisk.expect('STREAM FILE a "1"').reply(f"200 result={result} endpos=1")
-    with pytest.raises(AgiProtocolError):
-        session.result(work)
-
-
-def test_garbled_digits_are_a_protocol_error(session: Session) -> None:
-    """The same for GET DATA."""
-    work = session.start(lambda: session.channel.get_data("a", 1, 1))
-    session.asterisk.expect("GET DATA a 1 1").reply("200 result=yes")
     with pytest.raises(AgiProtocolError):
         session.result(work)
 

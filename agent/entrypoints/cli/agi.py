@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Final
 
 import click
 
@@ -13,13 +14,16 @@ from agent.adapters.agi_values import AgiRequest
 from agent.bootstrap import bootstrap
 from agent.domain.model import Reason
 from agent.entrypoints.agi_scripts import AgiScripts
+from agent.entrypoints.agi_session import Handler
 from agent.entrypoints.classic_agi import run_classic
 from agent.entrypoints.cli import context
 from agent.entrypoints.session_log import session_observer
 
+_SCRIPTS: Final = (names.SCRIPT_SCREEN, names.SCRIPT_NOTICE, names.SCRIPT_KEY, names.SCRIPT_FINISH, names.SCRIPT_HEALTH)
+
 
 @click.command()
-@click.argument("script", type=click.Choice([names.SCRIPT_SCREEN, names.SCRIPT_HEALTH]))
+@click.argument("script", type=click.Choice(_SCRIPTS))
 @click.argument("arguments", nargs=-1)
 def agi(script: str, arguments: tuple[str, ...]) -> None:
     """Answer one AGI SCRIPT on stdin and stdout, as Asterisk's AGI() application starts it.
@@ -36,7 +40,7 @@ def agi(script: str, arguments: tuple[str, ...]) -> None:
             if script == names.SCRIPT_SCREEN:
                 scripts.refuse(request, channel, Reason.INTERNAL_ERROR, "unexpected error; see the log")
 
-        handler = scripts.screen if script == names.SCRIPT_SCREEN else scripts.health
+        handler: Handler = getattr(scripts, script)
         served = run_classic(
             handler,
             failed=failed,
