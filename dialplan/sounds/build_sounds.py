@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from prompt_texts import Prompt, PromptFile, PromptFileError, read_prompt_file, read_sellers
-from sound_files import RATES, SoundRejectedError, ToolMissingError
-from sound_jobs import Fault, Job, find_faults, holds, left_over, make_all, plan
+from sound_files import SoundRejectedError, ToolMissingError
+from sound_jobs import Fault, Job, find_faults, holds, left_over, make_all, plan, rivals_of
 from sound_manifest import ManifestError, Records, read_manifest, write_manifest
+from studio_page import studio_page
 
 HERE = Path(__file__).resolve().parent
 
@@ -20,9 +21,9 @@ DONE, ANSWER_IS_NO, WRONG_USAGE, TOOL_MISSING, REJECTED = range(5)
 HELP = """\
 Build the prompts that the Bel-me-niet agent plays, from the texts in prompts.toml.
 
-Each text becomes OUT/<language>/bmn/<name>.wav (8 kHz) and .wav16 (16 kHz), 16-bit mono, spoken by
-espeak-ng and levelled by sox. The dialplan plays it as bmn/<name>, once OUT/<language> is in
-Asterisk's sounds folder. Only what changed is built again."""
+Each text becomes OUT/<language>/bmn/<name>.wav (8 kHz, 16-bit mono), what only agents hear also .wav16
+(16 kHz), spoken by espeak-ng and levelled by sox. The dialplan plays it as bmn/<name>, once
+OUT/<language>/bmn is in Asterisk's sounds folder. Only what changed is built again."""
 
 EXAMPLES = """\
 examples:
@@ -30,7 +31,8 @@ examples:
   ./build blocked blocked-registered       only these two, in every language
   ./build --out /usr/share/asterisk/sounds build straight into Asterisk's sounds folder
   ./build --recordings ~/studio            use ~/studio/nl/blocked.wav and the like, not espeak-ng
-  ./build --sellers bmn.toml               the sellers' names for texts with {seller}
+  ./build --sellers bmn.toml               also the texts with {seller}, for each seller in that file
+  ./build --sellers bmn.toml --studio s.html    a page for the recording studio: every text, how, where
   ./build --list                           what there is: name, language, seconds, source
   ./build --check && echo fine             is every file there, audible and up to date?
 
@@ -76,14 +78,21 @@ def _run(options: argparse.Namespace) -> int:
     recordings: Path | None = options.recordings.resolve() if options.recordings else None
     if recordings is not None:
         _require_recordings(recordings, content)
+    if options.studio:
+        if not sellers:
+            raise UsageError("a studio needs the sellers' names too; give --sellers FILE")
+        return _write_studio_page(options.studio, prompts)
     records = read_manifest(out)
     jobs = plan(prompts, content.voices, recordings, records)
     old = [] if options.names or options.language else left_over(jobs, records)
+    if not sellers:  # then nothing is known of what was made for them
+        old = [file for file in old if not Path(file).stem.startswith(_for_sellers(content))]
     if options.list:
         return _list(jobs, records, as_json=options.json)
     if options.check:
         faults = find_faults(out, jobs, records) | dict.fromkeys(old, Fault.LEFT_OVER)
-        return _report_faults(faults, checked=len(jobs) * len(RATES), as_json=options.json)
+        return _report_faults(faults, checked=sum(len(job.files) for job in jobs), as_json=options.json)
+    _refuse_rivals(out, jobs, old)
     stale = [job for job in jobs if options.force or not holds(out, job, records)]
     _build(out, stale, records, old, workers=options.jobs)
     return _report_build(out, stale, unchanged=len(jobs) - len(stale), removed=old, as_json=options.json)
@@ -109,6 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--jobs", type=_count, default=cores, metavar="N", help="at once (default: cores)")
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--check", action="store_true", help="build nothing, report what is wrong")
+    page = "write a page with the texts for a recording studio"
+    action.add_argument("--studio", type=Path, metavar="FILE", help=page)
     action.add_argument("--list", action="store_true", help="build nothing, show what there is")
     add("--json", action="store_true", help="print the result as JSON")
     return parser
@@ -129,6 +140,7 @@ def _select(
     _require_known("language", languages or (), content.voices)
     _require_known("prompt", names, {prompt.name for prompt in content.prompts})
     selected: list[Prompt] = []
+    left_out: list[str] = []
     for prompt in content.prompts:
         if (names and prompt.name not in names) or (languages and prompt.language not in languages):
             continue
@@ -137,7 +149,11 @@ def _select(
         elif sellers:
             selected += [prompt.for_seller(key, name) for key, name in sellers.items()]
         else:
-            raise UsageError(f"the text of {prompt.label} names the seller; give --sellers FILE")
+            left_out.append(prompt.label)
+    if left_out and (names or not selected):
+        raise UsageError(f"the text of {left_out[0]} names the seller; give --sellers FILE")
+    if left_out:
+        print(f"left out: {len(left_out)} texts that name the seller; give --sellers FILE", file=sys.stderr)
     labels = [prompt.label for prompt in selected]
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
         raise UsageError(f"two prompts would have the same file: {', '.join(twice)}; rename one")
@@ -157,11 +173,29 @@ def _require_recordings(recordings: Path, content: PromptFile) -> None:
     if not recordings.is_dir():
         raise UsageError(f"there is no folder {recordings}")
     known = {prompt.name for prompt in content.prompts if not prompt.names_seller}
-    per_seller = tuple({f"{prompt.name}-" for prompt in content.prompts if prompt.names_seller})
     for path in sorted(recordings.glob("*/*.wav")):
         _require_known("language", [path.parent.name], content.voices)
-        if not path.stem.startswith(per_seller):
+        if not path.stem.startswith(_for_sellers(content)):
             _require_known("prompt", [path.stem], known)
+
+
+def _for_sellers(content: PromptFile) -> tuple[str, ...]:
+    """What the names of sounds begin with that are made for each seller."""
+    return tuple({f"{prompt.name}-" for prompt in content.prompts if prompt.names_seller})
+
+
+def _refuse_rivals(out: Path, jobs: Sequence[Job], old: Sequence[str]) -> None:
+    if rivals := [file for job in jobs for file in rivals_of(out, job) if file not in old]:
+        raise UsageError(
+            f"remove from {out}: {', '.join(rivals)}; Asterisk may play one of these to a consumer instead of the "
+            ".wav, and then cannot prove how much of it was heard"
+        )
+
+
+def _write_studio_page(path: Path, prompts: Sequence[Prompt]) -> int:
+    path.write_text(studio_page(prompts), encoding="utf-8")
+    print(f"{len(prompts)} texts: {path}")
+    return DONE
 
 
 def _build(out: Path, stale: Sequence[Job], records: Records, old: Sequence[str], *, workers: int) -> None:

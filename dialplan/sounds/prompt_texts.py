@@ -7,15 +7,32 @@ import re
 import string
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 SELLER_FIELD = "seller"
 """The one placeholder that a text may hold, written `{seller}`."""
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _SELLER_KEY = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_Word = TypeVar("_Word", bound=StrEnum)
 _VOICE_RANGES = {"words_per_minute": (80, 450), "pitch": (0, 99), "word_gap_ms": (0, 500)}
+
+
+class Listener(StrEnum):
+    """Who hears a prompt."""
+
+    AGENT = "agent"
+    CONSUMER = "consumer"
+
+
+class Tone(StrEnum):
+    """The signal that a prompt begins with."""
+
+    RECORDED = "recorded"
+    REJECTED = "rejected"
 
 
 class PromptFileError(Exception):
@@ -47,6 +64,10 @@ class Prompt:
     name: str
     language: str
     text: str
+    heard_by: Listener
+    tone: Tone | None
+    seller: str = ""
+    """The company that the text names, once it is filled in."""
 
     @property
     def label(self) -> str:
@@ -60,11 +81,8 @@ class Prompt:
 
     def for_seller(self, key: str, name: str) -> "Prompt":
         """The same prompt with a seller's name filled in, and its key in the sound's name."""
-        return Prompt(
-            name=f"{self.name}-{key}",
-            language=self.language,
-            text=self.text.format(**{SELLER_FIELD: name}),
-        )
+        text = self.text.format(**{SELLER_FIELD: name})
+        return replace(self, name=f"{self.name}-{key}", text=text, seller=name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,9 +178,11 @@ def _prompts(name: str, table: Mapping[str, object], languages: tuple[str, ...],
     if not _NAME.fullmatch(name):
         problems.append(f"'{where}' cannot be a sound's name; use a-z, 0-9 and '-'")
     problems += [
-        f"unknown key '{where}.{key}'; a prompt has one text for each of {', '.join(languages)}"
-        for key in sorted(table.keys() - set(languages))
+        f"unknown key '{where}.{key}'; a prompt has heard_by, tone, and one text for each of {', '.join(languages)}"
+        for key in sorted(table.keys() - {"heard_by", "tone", *languages})
     ]
+    heard_by = _word(Listener, table.get("heard_by"), f"{where}.heard_by", problems) or Listener.CONSUMER
+    tone = _word(Tone, table["tone"], f"{where}.tone", problems) if "tone" in table else None
     prompts = []
     for language in languages:
         text = table.get(language)
@@ -177,8 +197,15 @@ def _prompts(name: str, table: Mapping[str, object], languages: tuple[str, ...],
             problems.append(
                 f"'{where}.{language}' has the placeholder {', '.join(sorted(strange))}; only {{seller}} may be used"
             )
-        prompts.append(Prompt(name=name, language=language, text=text))
+        prompts.append(Prompt(name=name, language=language, text=text, heard_by=heard_by, tone=tone))
     return prompts
+
+
+def _word(known: type[_Word], given: object, where: str, problems: list[str]) -> _Word | None:
+    if given in tuple(known):
+        return known(str(given))
+    problems.append(f"'{where}' must be one of: {', '.join(known)}")
+    return None
 
 
 def _fields(text: str) -> set[str]:

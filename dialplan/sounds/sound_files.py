@@ -15,10 +15,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prompt_texts import Voice
+from prompt_texts import Listener, Tone, Voice
 
 RATES: Mapping[str, int] = {".wav": 8000, ".wav16": 16000}
 """Hertz by file ending, as Asterisk's format_wav knows them."""
+
+ENDINGS: Mapping[Listener, tuple[str, ...]] = {Listener.AGENT: (".wav", ".wav16"), Listener.CONSUMER: (".wav",)}
+"""What is made for whom. What a consumer was played is proved by Asterisk's endpos, which counts at the rate of the
+file that Asterisk picked: with one file there is one rate."""
 
 SILENCE_BELOW_DBFS = -40.0
 """A whole file with a lower RMS level is silent; spoken prompts have about -22."""
@@ -37,6 +41,14 @@ MASTER_RATE = 16000
 LEAD_MS = 30
 TAIL_MS = 120
 _EDGE = 0.01  # speech starts and ends where a sample exceeds this share of full scale
+
+TONES: Mapping[Tone, tuple[tuple[int, int], ...]] = {
+    Tone.RECORDED: ((740, 70), (1110, 90)),
+    Tone.REJECTED: ((370, 140), (290, 200)),
+}
+"""Notes (hertz, milliseconds) of each signal: short and rising, or low, longer and falling."""
+_AFTER_TONE_MS = 60
+_NOTE_EDGE_MS = 5
 
 _MONO = (
     *("remix", "-"),  # all channels, averaged
@@ -61,6 +73,7 @@ SETTINGS = (
     f"lead={LEAD_MS}",
     f"tail={TAIL_MS}",
     f"edge={_EDGE}",
+    *(f"{tone}={notes}" for tone, notes in TONES.items()),
 )
 """All that shapes a sound besides its text and voice: part of what `sound_jobs.py` hashes."""
 
@@ -121,8 +134,8 @@ def speak(text: str, voice: Voice, target: Path) -> None:
     _run(command, said=voice.spelling_of(text))
 
 
-def finish(source: Path, target_base: Path) -> None:
-    """Convert any sound that sox reads into `target_base` plus each ending of RATES.
+def finish(source: Path, target_base: Path, endings: Sequence[str], tone: Tone | None) -> None:
+    """Convert any sound that sox reads into `target_base` plus each of `endings`, with `tone` before it.
 
     Level, trim and fade happen once, on a master, so that both rates hold the same moment of speech.
     """
@@ -139,12 +152,34 @@ def finish(source: Path, target_base: Path) -> None:
     start = loud[0] - LEAD_MS * MASTER_RATE // 1000
     end = loud[-1] + 1 + TAIL_MS * MASTER_RATE // 1000
     end -= (end - start) % 2  # so that half the rate has exactly half the samples
-    gain = LOUDNESS_DBFS - _rms_dbfs(samples[start:end]) - PEAK_DBFS
+    speech = samples[start:end]
+    loudness = _rms_dbfs(speech)
+    _write(master, (_signal(tone, loudness) if tone else array.array("h")) + speech)
+    gain = LOUDNESS_DBFS - loudness - PEAK_DBFS
     limit = ["gain", "-l", f"{gain:.2f}"] if gain > 0 else []
-    for ending, rate_hz in RATES.items():
-        out = ["-t", "wav", "-b", "16", f"{target_base}{ending}"]
-        cut = ["trim", f"{start}s", f"={end}s", "rate", "-v", str(rate_hz)]
-        _run(["sox", "-D", str(master), *out, *cut, *limit, *_FINISH, "norm", str(PEAK_DBFS)])
+    for ending in endings:
+        out = ["-t", "wav", "-b", "16", f"{target_base}{ending}", "rate", "-v", str(RATES[ending])]
+        _run(["sox", "-D", str(master), *out, *limit, *_FINISH, "norm", str(PEAK_DBFS)])
+
+
+def _signal(tone: Tone, rms_dbfs: float) -> "array.array[int]":
+    """The notes of a tone at MASTER_RATE, as loud as the speech after it, and a pause."""
+    peak = 32768 * 10 ** (rms_dbfs / 20) * math.sqrt(2)
+    samples = array.array("h")
+    for hertz, milliseconds in TONES[tone]:
+        count, edge = milliseconds * MASTER_RATE // 1000, _NOTE_EDGE_MS * MASTER_RATE // 1000
+        for index in range(count):
+            fade = min(index, count - index, edge) / edge  # without it a note begins with a click
+            samples.append(round(fade * peak * math.sin(2 * math.pi * hertz * index / MASTER_RATE)))
+    return samples + array.array("h", bytes(2 * _AFTER_TONE_MS * MASTER_RATE // 1000))
+
+
+def _write(path: Path, samples: "array.array[int]") -> None:
+    if sys.byteorder == "big":
+        samples.byteswap()
+    with wave.open(str(path), "wb") as sound:
+        sound.setparams((1, 2, MASTER_RATE, 0, "NONE", ""))
+        sound.writeframes(samples.tobytes())
 
 
 def measure(path: Path) -> Measurement:

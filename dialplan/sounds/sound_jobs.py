@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 import sound_files
-from prompt_texts import Prompt, Voice
+from prompt_texts import Listener, Prompt, Voice
 from sound_manifest import Records, SoundRecord
 
 SUBFOLDER = "bmn"
@@ -26,11 +26,12 @@ class Fault(StrEnum):
     OUT_OF_DATE = "out of date"
     ALTERED = "altered"
     LEFT_OVER = "left over"
+    RIVAL = "in the way"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One prompt, and what its two files are to be made from.
+    """One prompt, and what its files are to be made from.
 
     A `recording_sha256` without `recording` means: made from a recording that is not at hand now.
     """
@@ -54,14 +55,26 @@ class Job:
     def recipe_sha256(self) -> str:
         """Hash of everything that decides how it sounds, but not of the versions of the tools."""
         maker: object = self.recording_sha256 or asdict(self.voice)
-        recipe = [self.prompt.text, maker, sound_files.SETTINGS]
+        recipe = [self.prompt.text, maker, self.prompt.tone, sound_files.SETTINGS]
         return _sha256_of_text(json.dumps(recipe, sort_keys=True))
 
 
 def files_of(prompt: Prompt) -> tuple[str, ...]:
     """A prompt's files, relative to OUT."""
     base = f"{prompt.language}/{SUBFOLDER}/{prompt.name}"
-    return tuple(base + ending for ending in sound_files.RATES)
+    return tuple(base + ending for ending in sound_files.ENDINGS[prompt.heard_by])
+
+
+def rivals_of(out: Path, job: Job) -> list[str]:
+    """Other files of the name of what a consumer hears, relative to OUT: Asterisk may pick one of them.
+
+    The seconds heard are then counted at another rate, so that they prove nothing.
+    """
+    if job.prompt.heard_by is not Listener.CONSUMER:
+        return []
+    (file,) = job.files
+    found = (out / file).parent.glob(f"{job.prompt.name}.*")
+    return sorted(path for path in (str(path.relative_to(out)) for path in found) if path != file)
 
 
 def plan(
@@ -112,6 +125,7 @@ def find_faults(out: Path, jobs: Sequence[Job], records: Records) -> dict[str, F
             fault = Fault.SILENT if _silent(out / file) else fault_of(out, file, job, records)
             if fault:
                 faults[file] = fault
+        faults |= dict.fromkeys(rivals_of(out, job), Fault.RIVAL)
     return faults
 
 
@@ -148,12 +162,11 @@ def make_all(out: Path, jobs: Sequence[Job], *, workers: int, made: Callable[[st
 def _make(job: Job, staging: Path, espeak_version: str) -> dict[str, SoundRecord]:
     base = staging / job.prompt.language / SUBFOLDER / job.prompt.name
     base.parent.mkdir(parents=True, exist_ok=True)
-    if job.recording is None:
-        spoken = base.with_name(f"{base.name}.spoken.wav")
-        sound_files.speak(job.prompt.text, job.voice, spoken)
-        sound_files.finish(spoken, base)
-    else:
-        sound_files.finish(job.recording, base)
+    source = job.recording
+    if source is None:
+        source = base.with_name(f"{base.name}.spoken.wav")
+        sound_files.speak(job.prompt.text, job.voice, source)
+    sound_files.finish(source, base, sound_files.ENDINGS[job.prompt.heard_by], job.prompt.tone)
     records = {}
     for file in job.files:
         measured = sound_files.measure(staging / file)

@@ -2,14 +2,18 @@
 
 import array
 import hashlib
+import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import wave
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -25,6 +29,7 @@ pitch = 42
 word_gap_ms = 10
 
 [prompts.greeting]
+heard_by = "consumer"
 nl = "Goedemiddag, u spreekt met {seller}."
 """
 
@@ -252,7 +257,104 @@ def test_a_text_with_the_seller_is_spoken_once_per_seller(tmp_path: Path) -> Non
     settings.write_text('[sellers.acme]\nname = "Acme Energie"\n')
     assert "give --sellers FILE" in build(tmp_path / "out", "--prompts", texts, exit_code=2)
     build(tmp_path / "out", "--prompts", texts, "--sellers", settings)
-    assert records(tmp_path / "out")["nl/bmn/greeting-acme.wav"]["text"] == ("Goedemiddag, u spreekt met Acme Energie.")
+    made = records(tmp_path / "out")
+    assert made["nl/bmn/greeting-acme.wav"]["text"] == "Goedemiddag, u spreekt met Acme Energie."
+
+
+def test_without_sellers_the_rest_is_built_and_what_was_made_for_them_stays(tmp_path: Path) -> None:
+    """Setting up a machine again must not silence the sellers; a seller that is gone is removed when they are given."""
+    texts, settings, out = tmp_path / "prompts.toml", tmp_path / "bmn.toml", tmp_path / "out"
+    texts.write_text(A_PROMPT_FILE + '[prompts.thanks]\nheard_by = "agent"\nnl = "Dank u wel."\n')
+    settings.write_text('[sellers.acme]\nname = "Acme"\n[sellers.hart]\nname = "Hart"\n')
+    build(out, "--prompts", texts, "--sellers", settings)
+    assert "left out: 1 texts that name the seller; give --sellers FILE" in build(out, "--prompts", texts)
+    assert "give --sellers FILE" in build(out, "greeting", "--prompts", texts, exit_code=2)
+    assert (out / "nl/bmn/greeting-acme.wav").exists()
+    settings.write_text('[sellers.acme]\nname = "Acme"\n')
+    assert built(out, "--prompts", texts, "--sellers", settings)["removed"] == ["nl/bmn/greeting-hart.wav"]
+
+
+def test_what_a_consumer_hears_is_built_at_8_khz_alone(tmp_path: Path) -> None:
+    """Asterisk counts what it played at the rate of the file it picked, so there must be one to pick."""
+    build(tmp_path, "goodbye", "blocked")
+    assert sorted(path.name for path in (tmp_path / "nl" / "bmn").iterdir()) == [
+        "blocked.wav",
+        "blocked.wav16",
+        "goodbye.wav",
+    ]
+    with wave.open(str(tmp_path / "nl" / "bmn" / "goodbye.wav")) as sound:
+        assert sound.getframerate() == 8000
+
+
+@pytest.mark.parametrize("ending", ["wav16", "gsm"])
+def test_another_format_beside_what_a_consumer_hears_is_found_and_refused(tmp_path: Path, ending: str) -> None:
+    """Asterisk might play it, and the seconds heard would prove nothing."""
+    build(tmp_path, "goodbye", "blocked")
+    rival = tmp_path / "nl" / "bmn" / f"goodbye.{ending}"
+    rival.write_bytes(b"")
+    told = build(tmp_path, "goodbye", "blocked", "--check", exit_code=1)
+    assert told.splitlines() == [f"in the way   nl/bmn/goodbye.{ending}"]
+    assert f"nl/bmn/goodbye.{ending}; Asterisk may play one" in build(tmp_path, "goodbye", exit_code=2)
+    rival.unlink()
+    assert "all there" in build(tmp_path, "goodbye", "blocked", "--check")
+
+
+def test_a_prompt_that_consumers_come_to_hear_loses_its_16_khz_file(tmp_path: Path) -> None:
+    """By the next build, without being told."""
+    texts, out = tmp_path / "prompts.toml", tmp_path / "out"
+    texts.write_text(A_PROMPT_FILE.replace("consumer", "agent").replace("{seller}", "Acme"))
+    assert len(built(out, "--prompts", texts)["built"]) == 1
+    texts.write_text(texts.read_text().replace("agent", "consumer"))
+    assert built(out, "--prompts", texts)["removed"] == ["nl/bmn/greeting.wav16"]
+    assert not (out / "nl" / "bmn" / "greeting.wav16").exists()
+
+
+def pitch(sound: "array.array[int]", rate: int, start_ms: int, end_ms: int) -> float:
+    """Hertz of a pure tone, by counting how often it crosses zero."""
+    part = sound[start_ms * rate // 1000 : end_ms * rate // 1000]
+    crossings = sum((one < 0) != (other < 0) for one, other in itertools.pairwise(part))
+    return crossings / 2 / (len(part) / rate)
+
+
+@pytest.mark.parametrize(("ending", "rate"), RATES.items())
+@pytest.mark.parametrize(
+    ("name", "first", "second"),
+    [("key-offered", (10, 60, 740), (80, 150, 1110)), ("key-rejected", (10, 130, 370), (150, 330, 290))],
+)
+def test_an_agent_hears_recorded_and_rejected_apart_without_words(
+    tmp_path: Path, ending: str, rate: int, name: str, first: tuple[int, int, int], second: tuple[int, int, int]
+) -> None:
+    """Short and rising, or low and falling; at both rates, and audible."""
+    build(tmp_path, name)
+    heard = samples(tmp_path / "nl" / "bmn" / f"{name}{ending}")
+    for start, end, hertz in (first, second):
+        assert pitch(heard, rate, start, end) == pytest.approx(hertz, rel=0.06)
+        assert max(heard[start * rate // 1000 : end * rate // 1000]) > 3000
+    assert len(heard) / rate < 2.2
+
+
+def test_the_page_for_a_studio_has_every_text_with_its_file_and_its_marks(tmp_path: Path) -> None:
+    """Per language and seller, complete in one file, with names escaped; nothing is built."""
+    settings, page = tmp_path / "bmn.toml", tmp_path / "studio.html"
+    settings.write_text('[sellers.acme]\nname = "Acme & Co"\n')
+    assert "give --sellers FILE" in build(tmp_path / "out", "--studio", page, exit_code=2)
+    build(tmp_path / "out", "--sellers", settings, "--studio", page)
+    assert not (tmp_path / "out").exists()
+    html = page.read_text()
+    ElementTree.fromstring(html)  # whole, and nothing in it unescaped
+    rows = dict(re.findall(r"<td>([^<]*)\.wav</td><td>[^<]*</td><td>([^<]*)</td>", html))
+    texts = tomllib.loads((BUILD.parent / "prompts.toml").read_text())["prompts"]
+    assert len(rows) == 2 * len(texts)
+    assert (rows["nl/notice-acme"], rows["nl/scope"]) == ("PROOF", "PROOF, runs on")
+    assert (rows["en/blocked"], rows["en/key-rejected"]) == ("", "signal: rejected")
+    assert "U bent gebeld namens Acme &amp; Co." in html
+    assert re.findall(r"<h2>(.*?)</h2>", html) == [
+        f"{language}: heard by the {part}"
+        for language in ("en", "nl")
+        for part in ("agent", "consumer", "consumer, for Acme &amp; Co")
+    ]
+    assert "--recordings FOLDER" in html
+    assert "http" not in html
 
 
 @pytest.mark.parametrize(
@@ -265,6 +367,9 @@ def test_a_text_with_the_seller_is_spoken_once_per_seller(tmp_path: Path) -> Non
         ("pitch = 42", 'pitch = "high"', "'languages.nl.pitch' must be a whole number from 0 to 99"),
         ("pitch = 42", "pitch = ", "is not valid TOML"),
         ("prompts.greeting", "prompts.Greeting", "cannot be a sound's name"),
+        ('heard_by = "consumer"', "", "'prompts.greeting.heard_by' must be one of: agent, consumer"),
+        ('"consumer"', '"customer"', "'prompts.greeting.heard_by' must be one of: agent, consumer"),
+        ("nl = ", 'tone = "loud"\nnl = ', "'prompts.greeting.tone' must be one of: recorded, rejected"),
     ],
 )
 def test_a_mistake_in_the_prompt_file_is_told_in_words(tmp_path: Path, found: str, put: str, said: str) -> None:

@@ -1,11 +1,14 @@
-"""The prompt texts: every block reason can be told to an agent, in every language, in few words."""
+"""The prompt texts: agents and consumers are told what they must be, in every language, in few words."""
 
+import re
 import string
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from agent.domain.model import Sector
 
 PROMPTS = Path(__file__).resolve().parents[2] / "dialplan" / "sounds" / "prompts.toml"
 
@@ -28,22 +31,53 @@ BLOCK_REASONS = (
 DIALPLAN_REASONS = ("agent_unreachable", "agent_no_verdict", "agent_timeout")
 LANGUAGES = ("en", "nl")
 
-LONGEST_TEXT = 200
-LONGEST_TEXT_FOR_AGENT = 100
-"""About six seconds at the speed of the prompts: an agent waits for it between two calls."""
+KEYS_OF_AGENT = (
+    "offered",
+    "register-with-charities",
+    "register-without-charities",
+    "seller-optout",
+    "declined",
+    "voicemail",
+    "undo",
+    "hand-over",
+)
+NAME_THE_SELLER = {"notice", "menu", "chosen-seller-optout", "not-recorded"}
+FOR_CONSUMERS = {
+    *NAME_THE_SELLER,
+    "scope",
+    *(f"sector-{sector.replace('_', '-')}" for sector in Sector),
+    "charities",
+    "invalid-key",
+    "chosen-register-all",
+    "chosen-register-sector",
+    "chosen-charities-yes",
+    "chosen-charities-no",
+    "chosen-charities-not-answered",
+    "chosen-correct",
+    "chosen-none",
+    "goodbye",
+}
+FOLLOWED_BY_A_SECTOR = {"scope", "chosen-register-sector"}
+LONGEST = {"consumer": 240, "agent": 100, "key": 35}
+"""Characters. An agent waits about six seconds between two calls, and two while a consumer waits with him."""
 
 
 def prompts() -> dict[str, dict[str, str]]:
-    """All texts by name and language, straight from the file."""
+    """All prompts by name as they stand in the file."""
     found: dict[str, dict[str, str]] = tomllib.loads(PROMPTS.read_text(encoding="utf-8"))["prompts"]
     return found
 
 
 def texts() -> Iterator[tuple[str, str]]:
     """Every text with a label that says which it is."""
-    for name, by_language in prompts().items():
-        for language, text in by_language.items():
-            yield f"{language}/{name}", text
+    for name, prompt in prompts().items():
+        for language in LANGUAGES:
+            yield f"{language}/{name}", prompt[language]
+
+
+def keys_in(name: str, language: str) -> list[str]:
+    """The keys that a text speaks of, in its order."""
+    return re.findall(r"(?:[Tt]oets|[Pp]ress) (\d)\b", prompts()[name][language])
 
 
 @pytest.mark.parametrize("reason", BLOCK_REASONS + DIALPLAN_REASONS)
@@ -55,7 +89,7 @@ def test_every_block_reason_has_a_text_in_every_language(reason: str, language: 
 
 def test_there_is_a_text_for_a_reason_without_one_of_its_own() -> None:
     """A reason that is added later must not leave the agent in silence."""
-    assert set(prompts()["blocked"]) == set(LANGUAGES)
+    assert set(LANGUAGES) <= set(prompts()["blocked"])
 
 
 def test_no_text_is_for_a_reason_that_does_not_exist() -> None:
@@ -76,26 +110,87 @@ def test_the_only_placeholder_is_the_seller() -> None:
     assert used == set()
 
 
-def test_no_text_for_an_agent_has_a_placeholder() -> None:
-    """What an agent hears is built once, not once per seller."""
-    assert [label for label, text in texts() if "/blocked" in label and "{" in text] == []
+def test_exactly_the_texts_of_a_seller_name_the_seller() -> None:
+    """Each of the others is built once; the consumer must hear who called, and whom to ask."""
+    assert {label.partition("/")[2] for label, text in texts() if "{seller}" in text} == NAME_THE_SELLER
+    assert {label for label, text in texts() if "{seller}" in text} == {
+        f"{language}/{name}" for language in LANGUAGES for name in NAME_THE_SELLER
+    }
 
 
 def test_no_text_is_too_long() -> None:
     """Nobody listens to a prompt that goes on."""
-    assert [label for label, text in texts() if len(text) > LONGEST_TEXT] == []
-    agent_texts = [(label, text) for label, text in texts() if "/blocked" in label]
-    assert [label for label, text in agent_texts if len(text) > LONGEST_TEXT_FOR_AGENT] == []
+    too_long = [
+        (name, language)
+        for name, prompt in prompts().items()
+        for language in LANGUAGES
+        if len(prompt[language]) > LONGEST["key" if name.startswith("key-") else prompt["heard_by"]]
+    ]
+    assert too_long == []
+
+
+def test_what_consumers_hear_is_marked_as_theirs_and_nothing_else_is() -> None:
+    """The mark decides in which formats a prompt is built, and so whether seconds heard can be proved."""
+    assert {name for name, prompt in prompts().items() if prompt["heard_by"] == "consumer"} == FOR_CONSUMERS
+    assert {prompt["heard_by"] for prompt in prompts().values()} == {"agent", "consumer"}
+
+
+def test_the_keys_of_agents_are_answered_each_with_its_signal() -> None:
+    """Recorded or rejected is told before the words; blocked calls and consumers have no signal."""
+    tones = {name: prompt["tone"] for name, prompt in prompts().items() if "tone" in prompt}
+    assert tones == {f"key-{key}": "recorded" for key in KEYS_OF_AGENT} | {"key-rejected": "rejected"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("notice", ""),
+        ("menu", "12390"),
+        ("scope", "12"),
+        ("charities", "12"),
+        ("chosen-correct", "1"),
+        ("chosen-none", ""),
+    ],
+)
+def test_a_question_names_the_keys_that_answer_it(name: str, keys: str, language: str) -> None:
+    """These and no others, in the order in which they are explained."""
+    assert "".join(keys_in(name, language)) == keys
+
+
+def test_a_text_that_runs_on_is_followed_by_the_name_of_a_sector() -> None:
+    """The name is the end of its sentence, so it begins with a small letter."""
+    assert {label.partition("/")[2] for label, text in texts() if text.endswith(":")} == FOLLOWED_BY_A_SECTOR
+    names = [text for label, text in texts() if "/sector-" in label]
+    assert len(names) == len(Sector) * len(LANGUAGES)
+    assert [name for name in names if not name[0].islower()] == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_was_chosen_is_said_to_be_recorded_and_what_was_not_is_not(language: str) -> None:
+    """A consumer must never believe that something holds which does not."""
+    recorded = {"nl": "vastgelegd", "en": "recorded"}[language]
+    said = {name for name in prompts() if name.startswith("chosen-") and recorded in prompts()[name][language].lower()}
+    assert said == {name for name in FOR_CONSUMERS if name.startswith("chosen-")} - {"chosen-correct", "chosen-none"}
+    assert {"nl": "niet worden vastgelegd", "en": "could not be recorded"}[language] in prompts()["not-recorded"][
+        language
+    ]
+
+
+def test_consumers_are_addressed_politely_in_dutch() -> None:
+    """Never je or jij."""
+    informal = {"je", "jij", "jou", "jouw", "jullie"}
+    assert [label for label, text in texts() if informal & set(re.findall(r"\w+", text.lower()))] == []
 
 
 def test_every_text_is_whole_sentences_of_words() -> None:
-    """Digits, abbreviations and missing full stops are read out wrongly by a synthesiser."""
+    """Abbreviations, missing full stops and digits other than one key are read out wrongly by a synthesiser."""
     strange = [
         label
         for label, text in texts()
-        if not text.endswith((".", "?"))
+        if not text.endswith((".", "?", ":"))
         or text != " ".join(text.split())
-        or any(character.isdigit() for character in text)
+        or any(character.isdigit() for character in re.sub(r"\b([Tt]oets|[Pp]ress) \d\b", "", text))
         or any(word.isupper() and len(word) > 1 for word in text.split())
     ]
     assert strange == []
