@@ -29,6 +29,8 @@ from agent.domain.model import Campaign, Purpose, Sector, Seller
 from agent.domain.profile import NL_BMNR, PROFILES
 
 DEFAULT_FILE: Final = "bmn.toml"
+BUILT_SOUNDS: Final = Path(__file__).resolve().parent.parent / "dialplan" / "sounds" / "audio"
+"""Where the prompts are built in a checkout."""
 SHORT_NAMES: Final[Mapping[str, tuple[str, str]]] = {
     "BMN_REDIS_URL": ("redis", "url"),
     "BMN_JOURNAL": ("journal", "path"),
@@ -149,6 +151,18 @@ class RegisterSettings(_Section):
     max_shrink_percent: Annotated[float, Field(ge=0, le=100)] = 10.0
 
 
+class SoundsSettings(_Section):
+    """``[sounds]``: the prompts. A relative path is taken from the configuration file's folder."""
+
+    path: Path | None = None
+    """The folder with one folder per language, each with ``bmn/``. Default: where this checkout builds them."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the prompts are."""
+        return self.path or BUILT_SOUNDS
+
+
 class LogSettings(_Section):
     """``[logs]``."""
 
@@ -192,6 +206,7 @@ class Settings(_Section):
     agi: AgiSettings = AgiSettings()
     dialling: DiallingSettings = DiallingSettings()
     register_: RegisterSettings = Field(default=RegisterSettings(), alias="register")
+    sounds: SoundsSettings = SoundsSettings()
     logs: LogSettings = LogSettings()
     sellers: dict[str, SellerSettings] = {}
     campaigns: dict[str, CampaignSettings] = {}
@@ -298,4 +313,7 @@ def _with_paths_from(settings: Settings, folder: Path, environment: Mapping[str,
     key = journal.key_file
     if key is not None and "BMN_JOURNAL__KEY_FILE" not in environment:
         key = folder / key
-    return settings.model_copy(update={"journal": JournalSettings(path=path, key_file=key)})
+    sounds = settings.sounds
+    if sounds.path is not None and "BMN_SOUNDS__PATH" not in environment:
+        sounds = SoundsSettings(path=folder / sounds.path)
+    return settings.model_copy(update={"journal": JournalSettings(path=path, key_file=key), "sounds": sounds})

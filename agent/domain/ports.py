@@ -181,3 +181,43 @@ class RegisterFile(Protocol):
 
     def rows(self) -> Iterator[RegisterRow]:
         """Every line that holds a number, in order. Raises ``InputRejected`` when the file is not what it should be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sound:
+    """One prompt as Asterisk plays it."""
+
+    name: str
+    """Without its folder: ``notice-acme``."""
+    sha256: str
+    """Of the file's bytes."""
+    milliseconds: int
+    """Rounded down: never more than there is to hear."""
+    silent: bool
+    """True when nobody would hear anything."""
+
+
+class Sounds(Protocol):
+    """The prompts that can be played."""
+
+    def find(self, name: str, language: str) -> Sound | None:
+        """The prompt ``name`` in ``language``; None when Asterisk could not play it."""
+
+
+class SoundFault(StrEnum):
+    """What is wrong with a prompt's file."""
+
+    MISSING = "missing"
+    UNREADABLE = "unreadable"
+    WRONG_FORMAT = "wrong_format"
+    """Not 8 kHz, mono, 16-bit."""
+    SILENT = "silent"
+    OTHER_FORMAT = "other_format"
+    """Beside it lies the same prompt in another format, which Asterisk may play instead."""
+
+
+class SoundFaults(Protocol):
+    """The prompts, as an operator looks at them."""
+
+    def fault(self, name: str, language: str) -> SoundFault | None:
+        """The first thing that is wrong with the prompt, in the order of ``SoundFault``; None when it is sound."""

@@ -58,6 +58,16 @@ def test_paths_of_the_file_are_relative_to_it(tmp_path: Path) -> None:
     assert settings.journal.key_path == tmp_path / "safe" / "j.key"
     settings = load(tmp_path, BMN_JOURNAL="elsewhere.db", BMN_JOURNAL__KEY_FILE="/etc/key")
     assert (settings.journal.path, settings.journal.key_path) == (Path("elsewhere.db"), Path("/etc/key"))
+    settings = load(tmp_path, CONFIGURATION + '[sounds]\npath = "prompts"\n')
+    assert settings.sounds.folder == tmp_path / "prompts"
+    assert load(tmp_path, BMN_SOUNDS__PATH="prompts").sounds.folder == Path("prompts")
+
+
+def test_the_prompts_are_by_default_where_this_checkout_builds_them(tmp_path: Path) -> None:
+    """So that a site that runs from its checkout need not say so."""
+    folder = load(tmp_path).sounds.folder
+    assert folder.name == "audio"
+    assert (folder.parent / "prompts.toml").is_file()
 
 
 def test_all_mistakes_are_reported_at_once_and_in_words(tmp_path: Path) -> None:
