@@ -111,7 +111,7 @@ def bootstrap(settings: Settings) -> Application:
         notices=Notices(
             journal=journal,
             choices=choices,
-            sounds=SoundFiles(settings.sounds.path),
+            sounds=SoundFiles(settings.sounds.folder),
             profiles=PROFILES,
             languages={key: campaign.language for key, campaign in campaigns.items()},
         ),

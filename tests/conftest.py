@@ -44,6 +44,12 @@ product_group = "solar-panels"
 [campaigns.charity]
 seller = "hart"
 purpose = "charity"
+[sellers.bank]
+name = "De Bank"
+[campaigns.loans]
+seller = "bank"
+purpose = "commercial"
+sector = "finance"
 [campaigns.survey]
 seller = "acme"
 purpose = "research"
@@ -75,7 +81,7 @@ def own_redis() -> Iterator[PrivateRedis]:
 
 
 def write_configuration(folder: Path) -> Path:
-    """A configuration with two sellers and four campaigns."""
+    """A configuration with three sellers and their campaigns."""
     path = folder / "bmn.toml"
     path.write_text(CONFIGURATION)
     return path

@@ -99,25 +99,6 @@ class CallRecords(Protocol):
         """The calls in which somebody asked to be entered in the register, in order."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sound:
-    """A sound file as Asterisk would play it."""
-
-    name: str
-    sha256: str
-    """Of the file's bytes."""
-    milliseconds: int
-    silent: bool
-    """Nothing in it can be heard."""
-
-
-class Sounds(Protocol):
-    """The prompts that were built or recorded."""
-
-    def find(self, name: str, language: str) -> Sound | None:
-        """The prompt ``bmn/<name>``; None when it is missing or cannot be read."""
-
-
 class PlayEnd(StrEnum):
     """How a prompt ended."""
 

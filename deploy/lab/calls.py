@@ -101,6 +101,39 @@ class Call:
             what=f"{name} of {self.id}",
         )
 
+    def wait_for_prompt(self, name: str, timeout_s: float = 10.0, *, since: int | None = None) -> AmiMessage:
+        """Return when the agent software has asked for the prompt `bmn/<name>` in this call, now or soon."""
+        return self._pbx.ami.wait_for(
+            lambda event: (
+                event.name == "AGIExecStart"
+                and event.get("Command").startswith(f"STREAM FILE bmn/{name}")
+                and event.get("Linkedid") == self._pbx_channel()
+            ),
+            timeout_s,
+            since=self._pbx_mark if since is None else since,
+            what=f"the prompt {name} of {self.id}",
+        )
+
+    def consumer_presses(self, keys: str) -> None:
+        """The consumer presses keys on the phone; returns when they are on their way."""
+        channel = self._consumer_channel()
+        for key in keys:
+            self._network.ami.action("PlayDTMF", Channel=channel, Digit=key, Duration="100")
+
+    def consumer_hangs_up(self) -> None:
+        """The consumer hangs up."""
+        self._network.ami.action("Hangup", Channel=self._consumer_channel(), Cause="16")
+
+    def wait_until_consumer_is_free(self, timeout_s: float = 20.0) -> None:
+        """Return when the consumer's phone is on the hook again, after the notice too."""
+        channel = self._consumer_channel()
+        self._network.ami.wait_for(
+            lambda event: event.name == "Hangup" and event.get("Channel") == channel,
+            timeout_s,
+            since=self._network_mark,
+            what=f"the end of {self.id} at the consumer",
+        )
+
     def agent_presses(self, keys: str) -> None:
         """The agent presses keys on the phone; returns when they are on their way."""
         channel = self._phone_channel()
@@ -163,6 +196,15 @@ class Call:
             ),
             since=self._network_mark,
             what=f"the phone's channel of {self.id}",
+        )
+        return event["Channel"]
+
+    def _consumer_channel(self) -> str:
+        """The consumer's channel at the network: it answered since this call was placed."""
+        event = self._network.ami.wait_for(
+            lambda event: event.name == "LabConsumerAnswered",
+            since=self._network_mark,
+            what=f"the consumer of {self.id}",
         )
         return event["Channel"]
 

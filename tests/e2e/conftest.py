@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
+import subprocess
 import tempfile
 import wave
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,7 +22,9 @@ from deploy.lab.agent_service import AgentService, bmn
 from deploy.lab.redis_server import PrivateRedis
 from tests.conftest import REDIS_CONF, write_configuration
 
-BUILT_PROMPTS = Path(__file__).parents[2] / "dialplan" / "sounds" / "audio"
+SOUNDS = Path(__file__).parents[2] / "dialplan" / "sounds"
+KEPT_S = {"blocked-registered": 2.0, "notice-acme": 3.0}
+"""Seconds of a prompt that are kept, where what is heard is compared with it; else half a second."""
 
 
 @pytest.fixture(scope="session")
@@ -32,24 +37,31 @@ def agi_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def lab(agi_port: int) -> Iterator[Lab]:
-    """Two Asterisks with the product's dialplan and its prompts, most of them cut short to save time."""
+def prompts() -> Iterator[Path]:
+    """The prompts of the tests' sellers as a site builds them, most of them cut short to save time."""
+    with tempfile.TemporaryDirectory(prefix="bmn-prompts-") as folder:
+        built, cut = Path(folder, "built"), Path(folder, "cut")
+        config = write_configuration(Path(folder))
+        subprocess.run([SOUNDS / "build", "--sellers", config, "--out", built], check=True, capture_output=True)
+        for path in built.glob("*/bmn/*.wav"):
+            copy_prompt(path, cut / path.relative_to(built), seconds=KEPT_S.get(path.stem, 0.5))
+        yield cut
+
+
+@pytest.fixture(scope="session")
+def lab(agi_port: int, prompts: Path) -> Iterator[Lab]:
+    """Two Asterisks with the product's dialplan and prompts."""
     with tempfile.TemporaryDirectory(prefix="bmn-lab-") as folder:
-        prompts = Path(folder) / "prompts"
-        for path in BUILT_PROMPTS.glob("*/bmn/*.wav"):
-            copy_prompt(path, prompts / path.relative_to(BUILT_PROMPTS), seconds=0.5)
-        for language in ("nl", "en"):
-            whole = Path(language, "bmn", "blocked-registered.wav")
-            copy_prompt(BUILT_PROMPTS / whole, prompts / whole)
-        with Lab(Path(folder) / "lab", agi=f"agi://127.0.0.1:{agi_port}", sounds=[prompts]) as lab:
+        agi = f"agi://127.0.0.1:{agi_port}"
+        with Lab(Path(folder), agi=agi, sounds=[prompts]) as lab:
             yield lab
 
 
-def copy_prompt(source: Path, target: Path, seconds: float | None = None) -> None:
-    """Copy a .wav file, or its first ``seconds``."""
+def copy_prompt(source: Path, target: Path, seconds: float) -> None:
+    """Copy the first ``seconds`` of a .wav file."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with wave.open(str(source)) as built, wave.open(str(target), "wb") as copy:
-        frames = built.getnframes() if seconds is None else int(built.getframerate() * seconds)
+        frames = int(built.getframerate() * seconds)
         copy.setparams(built.getparams())
         copy.writeframes(built.readframes(frames))
 
@@ -77,18 +89,25 @@ class Site:
         """The newest screening in the journal."""
         return self.verdicts()[-1]
 
+    def records(self, *types: str) -> list[dict[str, Any]]:
+        """The bodies of the journal's records of these types, read as anybody could, in order."""
+        with closing(sqlite3.connect(f"file:{self.folder / 'journal.db'}?mode=ro", uri=True)) as journal:
+            rows = journal.execute("SELECT type, body FROM records ORDER BY seq").fetchall()
+        return [{"type": kind, **json.loads(body)} for kind, body in rows if kind in types]
+
     def verdicts(self) -> list[dict[str, Any]]:
         """All screenings in the journal."""
         return [json.loads(line) for line in self.bmn("log", "--json").splitlines()]
 
 
 @pytest.fixture
-def site(tmp_path: Path, agi_port: int) -> Iterator[Site]:
+def site(tmp_path: Path, agi_port: int, prompts: Path) -> Iterator[Site]:
     """A running site with an empty Redis: load a register first."""
     environment = {
         "BMN_CONFIG": str(write_configuration(tmp_path)),
         "BMN_AGI_LISTEN": f"127.0.0.1:{agi_port}",
         "BMN_REDIS__LOOKUP_TIMEOUT_MS": "300",
+        "BMN_SOUNDS__PATH": str(prompts),
     }
     with tempfile.TemporaryDirectory(prefix="bmn-") as folder, PrivateRedis(Path(folder), REDIS_CONF) as redis:
         environment["BMN_REDIS_URL"] = redis.url

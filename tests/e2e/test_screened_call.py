@@ -11,13 +11,14 @@ import socket
 import threading
 from collections.abc import Iterator
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 
 from deploy.lab import Lab
 from deploy.lab.calls import CallOutcome
 from deploy.lab.lab import INCLUDED_PHONE
-from tests.e2e.conftest import BUILT_PROMPTS, Site
+from tests.e2e.conftest import Site
 from tests.e2e.sound import read_wav, share_heard
 from tests.unit.test_phone_number import SPELLINGS
 
@@ -84,14 +85,14 @@ def test_an_unlisted_number_is_dialled_in_e164_and_the_two_hear_each_other(lab: 
     assert heard.tone_share(440) > 0.5, "the consumer heard the agent's tone"
 
 
-def test_the_agent_hears_why_in_his_language(lab: Lab, site: Site) -> None:
+def test_the_agent_hears_why_in_his_language(lab: Lab, site: Site, prompts: Path) -> None:
     """The prompt of the reason, whole, as early media; in the language of his channel."""
     site.load_register(REGISTER)
     for language, other in (("nl", "en"), ("en", "nl")):
         heard = dial(lab, REGISTERED, language=language)[0].agent_heard().samples
-        prompts = {key: read_wav(BUILT_PROMPTS / key / "bmn" / "blocked-registered.wav") for key in (language, other)}
-        assert share_heard(heard, prompts[language]) > 0.8
-        assert share_heard(heard, prompts[other]) < 0.2
+        sounds = {key: read_wav(prompts / key / "bmn" / "blocked-registered.wav") for key in (language, other)}
+        assert share_heard(heard, sounds[language]) > 0.8
+        assert share_heard(heard, sounds[other]) < 0.2
 
 
 @pytest.mark.parametrize(
