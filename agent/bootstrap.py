@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from agent.adapters.call_ids import new_call_id
+from agent.adapters.journal_check import opens
 from agent.adapters.journal_views import JournalCalls, JournalSellerLists
 from agent.adapters.redis_connection import RedisServer
 from agent.adapters.redis_generations import RedisGenerations
@@ -21,6 +24,7 @@ from agent.config import Settings
 from agent.domain.model import Campaign
 from agent.domain.profile import PROFILES
 from agent.finishing import Finishing
+from agent.health_checks import Site
 from agent.notices import Notices
 from agent.outbox import Outbox
 from agent.registers import Registers
@@ -68,11 +72,7 @@ class Application:
 def bootstrap(settings: Settings) -> Application:
     """Wire everything. Raises ``JournalUnavailable``; Redis is not contacted yet."""
     journal = SqliteJournal(settings.journal.path, settings.journal.key_path)
-    redis = RedisServer(
-        settings.redis.url,
-        connect_timeout_ms=settings.redis.connect_timeout_ms,
-        command_timeout_ms=settings.redis.command_timeout_ms,
-    )
+    redis = _redis(settings)
     lists = RedisLists(redis, journal.id)
     calls = JournalCalls(journal)
     outbox = Outbox(journal, calls, lists, now_utc)
@@ -117,4 +117,31 @@ def bootstrap(settings: Settings) -> Application:
         ),
         finishing=Finishing(journal, calls),
         by=by,
+    )
+
+
+@contextmanager
+def survey(settings: Settings, dialplan_reasons: Sequence[str]) -> Iterator[Site]:
+    """Wire what ``agent.health_checks`` looks at. Nothing is opened or made: that is for the checks to try."""
+    redis = _redis(settings)
+    try:
+        yield Site(
+            campaigns=settings.domain_campaigns(),
+            profiles=PROFILES,
+            journal_opens=partial(opens, settings.journal.path, settings.journal.key_path),
+            server=redis,
+            generations=RedisGenerations(redis),
+            sounds=SoundFiles(settings.sounds.folder),
+            dialplan_reasons=dialplan_reasons,
+            clock=now_utc,
+        )
+    finally:
+        redis.close()
+
+
+def _redis(settings: Settings) -> RedisServer:
+    return RedisServer(
+        settings.redis.url,
+        connect_timeout_ms=settings.redis.connect_timeout_ms,
+        command_timeout_ms=settings.redis.command_timeout_ms,
     )

@@ -1,4 +1,4 @@
-"""Verify a journal from its first record to its seal, and name the first record that is wrong."""
+"""See whether a journal opens; verify it from its first record to its seal, and name the first that is wrong."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.adapters.journal_key import read_key, require_own_key
+from agent.adapters.sqlite_journal import SqliteJournal
 from agent.domain import chain
 from agent.domain.errors import JournalUnavailable
 from agent.domain.journal_events import PROTECTIVE_CHANGES
@@ -32,6 +33,14 @@ class ChainCheck:
     def whole(self) -> bool:
         """True when nothing was altered, removed, inserted or reordered."""
         return self.first_bad is None
+
+
+def opens(path: Path, key_path: Path) -> bool:
+    """Open the journal with its key and close it. False when there is neither; raises ``JournalUnavailable``."""
+    if not path.exists() and not key_path.exists():
+        return False
+    SqliteJournal(path, key_path, create=False).close()
+    return True
 
 
 def verify(path: Path, key_path: Path, progress: Callable[[str, int, int | None], None]) -> ChainCheck:

@@ -13,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool
 from redis.retry import Retry
 
+from agent.adapters import redis_keys
 from agent.domain.deadline import Deadline
 from agent.domain.errors import LookupTimedOut, LookupUnavailable
 
@@ -65,6 +66,16 @@ class RedisServer:
                 refuse_eviction(connection)
             finally:
                 self._pool.release(connection)
+
+    def packs_our_sets(self) -> bool | None:
+        """Whether ``set-max-intset-entries`` is high enough for our sets; None when CONFIG is forbidden."""
+        setting = "set-max-intset-entries"
+        with _translated(self._name):
+            try:
+                found: Any = self.client.config_get(setting)
+            except redis.ResponseError:  # a managed server, or an ACL
+                return None
+        return int(found[setting]) >= redis_keys.PACKED_MEMBERS
 
     def _exchange(self, connection: Any, commands: Sequence[Sequence[str | int]], deadline: Deadline) -> list[Any]:
         """One write, as many replies as commands. A connection that failed in any way is not used again."""

@@ -60,6 +60,16 @@ class Generations(Protocol):
         """Free all but the ``keep`` newest generations and the one in force; returns the ids of what went."""
 
 
+class ListServer(Protocol):
+    """The server that holds the lists, as an operator looks at it. Raises ``LookupUnavailable``."""
+
+    def require_no_eviction(self) -> None:
+        """Raise ``LookupUnavailable`` when it does not answer, or may throw numbers away."""
+
+    def packs_our_sets(self) -> bool | None:
+        """Whether it keeps our sets in their small form; None when it will not say."""
+
+
 class Progress(Protocol):
     """How far a long piece of work is."""
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import array
+import wave
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 from agent.domain.model import Call, Campaign, Facts, Generation, Purpose, Sector, Seller
 from agent.domain.phone_number import Dialled, PhoneNumber
@@ -47,3 +50,24 @@ def a_generation(as_of: date = date(2026, 11, 20), id: str = "20261120T080000-aa
 def some_facts(**changes: object) -> Facts:
     """A fresh register without the number, no opt-out, no customer."""
     return Facts(**{"generation": a_generation(), **changes})  # type: ignore[arg-type]
+
+
+def write_wav(
+    folder: Path,
+    name: str = "notice-acme",
+    language: str = "nl",
+    *,
+    samples: int = 8001,
+    peak: int = 10_000,
+    rate: int = 8000,
+    channels: int = 1,
+    width: int = 2,
+) -> Path:
+    """A square wave where Asterisk looks for a prompt."""
+    path = folder / language / "bmn" / f"{name}.wav"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as sound:
+        sound.setparams((channels, width, rate, 0, "NONE", ""))
+        wave_of = array.array("h", [peak, min(-peak, 32767)] * ((samples + 1) // 2))[:samples]
+        sound.writeframes(wave_of.tobytes())
+    return path

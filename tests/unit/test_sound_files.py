@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import array
 import hashlib
 import os
-import wave
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,26 +12,7 @@ import pytest
 
 from agent.adapters.sound_files import SoundFiles
 from agent.domain.ports import Sound, SoundFault
-
-
-def write_wav(
-    folder: Path,
-    name: str = "notice-acme",
-    *,
-    samples: int = 8001,
-    peak: int = 10_000,
-    rate: int = 8000,
-    channels: int = 1,
-    width: int = 2,
-) -> Path:
-    """A square wave where Asterisk looks for a Dutch prompt."""
-    path = folder / "nl" / "bmn" / f"{name}.wav"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with wave.open(str(path), "wb") as sound:
-        sound.setparams((channels, width, rate, 0, "NONE", ""))
-        wave_of = array.array("h", [peak, min(-peak, 32767)] * ((samples + 1) // 2))[:samples]
-        sound.writeframes(wave_of.tobytes())
-    return path
+from tests.unit.builders import write_wav
 
 
 def test_a_prompt_is_found_with_its_length_and_its_hash(tmp_path: Path) -> None:

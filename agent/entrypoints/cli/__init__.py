@@ -14,7 +14,7 @@ from agent.domain.errors import BmnError, ConfigurationError, InputRejected
 
 EXIT_CODES: Final = {
     0: "done",
-    1: "the answer is no: blocked, broken chain, stale or no register, nothing to remove",
+    1: "the answer is no: blocked, broken chain, stale or no register, nothing to remove, a problem found",
     2: "wrong usage or configuration",
     3: "a needed service is unavailable",
     4: "the input was rejected and nothing was changed",
@@ -24,6 +24,7 @@ EXIT_CODES: Final = {
 _COMMANDS: Final = {
     "agi": ("agent.entrypoints.cli.agi", "agi", "Answer one AGI script on stdin and stdout."),
     "customer": ("agent.entrypoints.cli.customer", "customer", "A seller's own customers, with the sale as evidence."),
+    "doctor": ("agent.entrypoints.cli.doctor", "doctor", "Check this site, and say what to do."),
     "journal": ("agent.entrypoints.cli.journal", "journal", "Check the evidence."),
     "log": ("agent.entrypoints.cli.log", "log", "Show screened calls: what was blocked, what was dialled, and why."),
     "optout": ("agent.entrypoints.cli.optout", "optout", "Consumers who object to one seller."),
