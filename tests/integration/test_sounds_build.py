@@ -309,6 +309,15 @@ def test_a_prompt_that_consumers_come_to_hear_loses_its_16_khz_file(tmp_path: Pa
     assert not (out / "nl" / "bmn" / "greeting.wav16").exists()
 
 
+def test_another_signal_makes_the_prompt_anew(tmp_path: Path) -> None:
+    """Or an agent would go on hearing the old one."""
+    texts, out = tmp_path / "prompts.toml", tmp_path / "out"
+    texts.write_text(A_PROMPT_FILE.replace('"consumer"', '"agent"\ntone = "recorded"').replace("{seller}", "Acme"))
+    build(out, "--prompts", texts)
+    texts.write_text(texts.read_text().replace("recorded", "rejected"))
+    assert built(out, "--prompts", texts)["built"] == ["nl/greeting"]
+
+
 def pitch(sound: "array.array[int]", rate: int, start_ms: int, end_ms: int) -> float:
     """Hertz of a pure tone, by counting how often it crosses zero."""
     part = sound[start_ms * rate // 1000 : end_ms * rate // 1000]

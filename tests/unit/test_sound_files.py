@@ -97,7 +97,9 @@ def test_a_file_is_read_again_when_it_changed_and_only_then(tmp_path: Path) -> N
     first = sounds.find("notice-acme", "nl")
     assert first is not None
     assert sounds.find("notice-acme", "nl") is first
+    written = path.stat().st_mtime_ns
     write_wav(tmp_path, samples=16_000)
+    os.utime(path, ns=(written, written))
     longer = sounds.find("notice-acme", "nl")
     assert longer is not None
     assert longer.milliseconds == 2000
