@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,9 @@ from .audio import Recording, read_recording
 
 if TYPE_CHECKING:
     from .instance import AsteriskInstance
+
+_BETWEEN_KEYS_S = 0.1
+"""Asterisk takes two tones for one when there is no pause of 45 ms between them (AST_MIN_DTMF_GAP)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,33 +96,50 @@ class Call:
             what=f"the answer to {self.id}",
         )
 
-    def wait_for_user_event(self, name: str, timeout_s: float = 5.0) -> AmiMessage:
-        """The first UserEvent of that name in this call at the call centre, now or soon."""
-        return self._pbx.ami.wait_for(
-            lambda event: event.name == name and event.get("Linkedid") == self._pbx_channel(),
+    def wait_for_user_event(self, name: str, timeout_s: float = 5.0, *, nth: int = 1) -> AmiMessage:
+        """The nth UserEvent of that name in this call at the call centre, now or soon."""
+        return self._wait_here(lambda event: event.name == name, f"{name} no. {nth}", timeout_s, nth)
+
+    def wait_for_application(self, name: str, arguments: str, timeout_s: float = 5.0) -> AmiMessage:
+        """Return when the dialplan has begun this application with these arguments in this call, now or soon."""
+        return self._wait_here(
+            lambda event: event.get("Application") == name and event.get("AppData") == arguments,
+            f"{name}({arguments})",
             timeout_s,
-            since=self._pbx_mark,
-            what=f"{name} of {self.id}",
         )
 
-    def wait_for_prompt(self, name: str, timeout_s: float = 10.0, *, since: int | None = None) -> AmiMessage:
-        """Return when the agent software has asked for the prompt `bmn/<name>` in this call, now or soon."""
-        return self._pbx.ami.wait_for(
-            lambda event: (
-                event.name == "AGIExecStart"
-                and event.get("Command").startswith(f"STREAM FILE bmn/{name}")
-                and event.get("Linkedid") == self._pbx_channel()
-            ),
+    def wait_for_return(self, context: str, timeout_s: float = 5.0, *, nth: int = 1) -> None:
+        """Return when the dialplan has returned from this context for the nth time in this call, now or soon."""
+        self._wait_here(
+            lambda event: event.get("Application") == "Return" and event.get("Context") == context,
+            f"Return no. {nth} from {context}",
             timeout_s,
-            since=self._pbx_mark if since is None else since,
-            what=f"the prompt {name} of {self.id}",
+            nth,
         )
+
+    def wait_for_prompt(self, name: str, timeout_s: float = 10.0) -> AmiMessage:
+        """Return when the agent software has asked for a prompt that begins with `name`, now or soon."""
+        begins = f"STREAM FILE bmn/{name}"
+        return self._wait_here(
+            lambda event: event.name == "AGIExecStart" and event.get("Command").startswith(begins),
+            f"the prompt {name}",
+            timeout_s,
+        )
+
+    def _wait_here(self, wanted: Callable[[AmiMessage], bool], what: str, timeout_s: float, nth: int = 1) -> AmiMessage:
+        """The nth event of this call at the call centre for which `wanted` holds."""
+        seen = 0
+
+        def is_nth(event: AmiMessage) -> bool:
+            nonlocal seen
+            seen += wanted(event) and event.get("Linkedid") == self._pbx_channel()
+            return seen == nth
+
+        return self._pbx.ami.wait_for(is_nth, timeout_s, since=self._pbx_mark, what=f"{what} of {self.id}")
 
     def consumer_presses(self, keys: str) -> None:
         """The consumer presses keys on the phone; returns when they are on their way."""
-        channel = self._consumer_channel()
-        for key in keys:
-            self._network.ami.action("PlayDTMF", Channel=channel, Digit=key, Duration="100")
+        self._press(self._consumer_channel(), keys)
 
     def consumer_hangs_up(self) -> None:
         """The consumer hangs up."""
@@ -136,9 +157,7 @@ class Call:
 
     def agent_presses(self, keys: str) -> None:
         """The agent presses keys on the phone; returns when they are on their way."""
-        channel = self._phone_channel()
-        for key in keys:
-            self._network.ami.action("PlayDTMF", Channel=channel, Digit=key, Duration="100")
+        self._press(self._phone_channel(), keys)
 
     def hang_up(self) -> None:
         """The agent hangs up."""
@@ -186,6 +205,12 @@ class Call:
             variables=variables,
             agent_heard_path=self._network.recordings / f"agent-{self.id}.wav",
         )
+
+    def _press(self, channel: str, keys: str) -> None:
+        for place, key in enumerate(keys):
+            if place:
+                time.sleep(_BETWEEN_KEYS_S)
+            self._network.ami.action("PlayDTMF", Channel=channel, Digit=key, Duration="100")
 
     def _phone_channel(self) -> str:
         event = self._network.ami.wait_for(

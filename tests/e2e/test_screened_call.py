@@ -31,6 +31,7 @@ number,blocked
 0612345681,charities
 """
 FREE = "0612349999"
+FOREIGN = "+3225551234"
 
 
 def dial(lab: Lab, number: str, campaign: str | None = "energy", **options: str) -> tuple[CallOutcome, list[str]]:
@@ -73,7 +74,9 @@ def test_a_listed_number_is_blocked_in_each_spelling(lab: Lab, site: Site, subte
 def test_an_unlisted_number_is_dialled_in_e164_and_the_two_hear_each_other(lab: Lab, site: Site) -> None:
     """The number that goes out is the one of the verdict, however it was dialled; audio flows; the CDR carries it."""
     site.load_register(REGISTER)
+    lab.consumer("+31612349999", talk_s=1.0)
     outcome, invites = dial(lab, "06-12349999")
+    lab.consumer("+31612349999")
     assert invites == ["+31612349999"]
     assert outcome.answered
     verdict = site.last_verdict()
@@ -89,8 +92,8 @@ def test_the_agent_hears_why_in_his_language(lab: Lab, site: Site, prompts: Path
     """The prompt of the reason, whole, as early media; in the language of his channel."""
     site.load_register(REGISTER)
     for language, other in (("nl", "en"), ("en", "nl")):
-        heard = dial(lab, REGISTERED, language=language)[0].agent_heard().samples
-        sounds = {key: read_wav(prompts / key / "bmn" / "blocked-registered.wav") for key in (language, other)}
+        heard = dial(lab, FOREIGN, language=language)[0].agent_heard().samples
+        sounds = {key: read_wav(prompts / key / "bmn" / "blocked-unsupported-country.wav") for key in (language, other)}
         assert share_heard(heard, sounds[language]) > 0.8
         assert share_heard(heard, sounds[other]) < 0.2
 
@@ -212,8 +215,9 @@ def test_a_verdict_that_was_on_the_channel_before_means_nothing(lab: Lab, site: 
 def test_the_limit_on_screening_does_not_cut_the_call(lab: Lab, site: Site) -> None:
     """BMN_SCREEN_TIMEOUT is 3 s; a conversation of 4 s comes through whole."""
     site.load_register(REGISTER)
-    outcome = lab.call(FREE, campaign="energy", agent="agent-7", hold_s=4.0)
-    assert outcome.answered
+    call = lab.place(FREE, campaign="energy", agent="agent-7", hold_s=4.0)
+    assert call.outcome().answered
+    call.consumer_hangs_up()
     assert lab.consumer_heard("+31612349999").seconds > 3.8
 
 
