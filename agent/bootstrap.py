@@ -6,7 +6,7 @@ import getpass
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -17,6 +17,7 @@ from agent.adapters.journal_views import JournalCalls, JournalSellerLists
 from agent.adapters.redis_connection import RedisServer
 from agent.adapters.redis_generations import RedisGenerations
 from agent.adapters.redis_lists import RedisLists
+from agent.adapters.registration_files import CsvRegistrationFiles
 from agent.adapters.sound_files import SoundFiles
 from agent.adapters.sqlite_journal import SqliteJournal
 from agent.choices import Choices
@@ -28,6 +29,7 @@ from agent.health_checks import Site
 from agent.notices import Notices
 from agent.outbox import Outbox
 from agent.registers import Registers
+from agent.registrations import Registrations
 from agent.screening import Screening
 from agent.seller_lists import SellerLists
 
@@ -52,6 +54,7 @@ class Application:
     choices: Choices
     notices: Notices
     finishing: Finishing
+    registrations: Registrations
     by: str
     """The system user on whose behalf this process runs."""
 
@@ -106,7 +109,7 @@ def bootstrap(settings: Settings) -> Application:
             max_shrink_percent=settings.register_.max_shrink_percent,
             by=by,
         ),
-        seller_lists=SellerLists(journal, JournalSellerLists(journal), outbox, by),
+        seller_lists=SellerLists(journal, JournalSellerLists(journal, calls), outbox, by),
         choices=choices,
         notices=Notices(
             journal=journal,
@@ -116,6 +119,15 @@ def bootstrap(settings: Settings) -> Application:
             languages={key: campaign.language for key, campaign in campaigns.items()},
         ),
         finishing=Finishing(journal, calls),
+        registrations=Registrations(
+            journal=journal,
+            calls=calls,
+            files=CsvRegistrationFiles(settings.journal.path.with_name(settings.journal.path.name + ".export-lock")),
+            profiles=PROFILES,
+            clock=now_utc,
+            settle=timedelta(minutes=settings.registrations.settle_minutes),
+            by=by,
+        ),
         by=by,
     )
 

@@ -151,6 +151,13 @@ class RegisterSettings(_Section):
     max_shrink_percent: Annotated[float, Field(ge=0, le=100)] = 10.0
 
 
+class RegistrationsSettings(_Section):
+    """``[registrations]``: the outbox to the registrar."""
+
+    settle_minutes: Annotated[float, Field(ge=0, le=1440)] = 15.0
+    """How long a call must have been silent before its registration is handed over."""
+
+
 class SoundsSettings(_Section):
     """``[sounds]``: the prompts. A relative path is taken from the configuration file's folder."""
 
@@ -206,6 +213,7 @@ class Settings(_Section):
     agi: AgiSettings = AgiSettings()
     dialling: DiallingSettings = DiallingSettings()
     register_: RegisterSettings = Field(default=RegisterSettings(), alias="register")
+    registrations: RegistrationsSettings = RegistrationsSettings()
     sounds: SoundsSettings = SoundsSettings()
     logs: LogSettings = LogSettings()
     sellers: dict[str, SellerSettings] = {}

@@ -7,11 +7,11 @@ from datetime import date
 from typing import Final
 
 from agent.adapters.sqlite_journal import SqliteJournal
-from agent.domain.choice import REGISTERING
+from agent.domain.choice import REGISTERING, Answer
 from agent.domain.journal_events import EventType, Record
 from agent.domain.phone_number import PhoneNumber
 from agent.domain.seller_list_entries import Customer, OptOut, Sale
-from agent.domain.standing import STANDING
+from agent.domain.standing import STANDING, standing
 
 _OPTOUT: Final = f"type IN ('{EventType.OPTOUT_ADDED}', '{EventType.OPTOUT_REMOVED}') AND seller = ?"
 _CUSTOMER: Final = f"type IN ('{EventType.CUSTOMER_ADDED}', '{EventType.CUSTOMER_REMOVED}') AND seller = ?"
@@ -19,6 +19,11 @@ _GROUP: Final = "json_extract(body, '$.product_group')"
 
 
 _CHOICES: Final = ", ".join(f"'{name}'" for name in sorted(STANDING))
+_OBJECTING: Final = frozenset({Answer.SELLER_OPTOUT, Answer.REGISTER_AND_SELLER_OPTOUT})
+_OF_CALLS: Final = (
+    f"type = '{EventType.CHOICE_RECORDED}' AND json_extract(body, '$.answer') IN "
+    f"({', '.join(f"'{answer}'" for answer in sorted(_OBJECTING))})"
+)
 _REGISTERING: Final = ", ".join(f"'{answer}'" for answer in sorted(REGISTERING))
 
 
@@ -45,21 +50,29 @@ class JournalCalls:
 class JournalSellerLists:
     """See ``agent.seller_lists.SellerListRecords``."""
 
-    def __init__(self, journal: SqliteJournal) -> None:
+    def __init__(self, journal: SqliteJournal, calls: JournalCalls) -> None:
         self._journal = journal
+        self._calls = calls
 
     def optout(self, seller: str, number: PhoneNumber) -> OptOut | None:
-        """The opt-out in force for ``number``."""
-        last = next(
-            self._journal.records(f"{_OPTOUT} AND number = ?", (seller, number.e164), limit=1, newest_first=True), None
-        )
-        return _optout(last) if last is not None and last.type is EventType.OPTOUT_ADDED else None
+        """The opt-out in force for ``number``, as its newest record tells it."""
+        records = self._calls.choices_of(number.e164, self._journal.last_seq())
+        if not standing(records).optouts.get(seller):
+            return None
+        telling = [record for record in records if record.body["seller"] == seller and _objects(record)]
+        return _optout(telling[-1])
 
     def optouts(self, seller: str) -> Iterator[OptOut]:
-        """All in force, oldest first."""
+        """All in force: those of the command line, oldest first, then those of calls."""
+        of_calls = list(self._journal.numbers(f"{_OF_CALLS} AND seller = ?", (seller,)))
         last_words = f"seq IN (SELECT max(seq) FROM records WHERE {_OPTOUT} GROUP BY number)"
         for record in self._journal.records(f"{last_words} AND type = '{EventType.OPTOUT_ADDED}'", (seller,)):
-            yield _optout(record)
+            if record.body["number"] not in of_calls:
+                yield _optout(record)
+        for number in of_calls:
+            found = self.optout(seller, PhoneNumber(digits=number.removeprefix("+")))
+            if found is not None:
+                yield found
 
     def customer(self, seller: str, product_group: str, number: PhoneNumber) -> Customer | None:
         """The customer record in force for ``number``."""
@@ -77,8 +90,22 @@ class JournalSellerLists:
             yield _customer(record)
 
 
+def _objects(record: Record) -> bool:
+    """Whether a record by itself is an objection."""
+    return record.type is EventType.OPTOUT_ADDED or record.body.get("answer") in _OBJECTING
+
+
 def _optout(record: Record) -> OptOut:
     body = record.body
+    if record.type is EventType.CHOICE_RECORDED:
+        return OptOut(
+            seller=str(body["seller"]),
+            number=_number(record),
+            since=record.at,
+            source=str(body["source"]),
+            note=f"call {body['call']}",
+            by=str(body["agent"]),
+        )
     return OptOut(
         seller=str(body["seller"]),
         number=_number(record),

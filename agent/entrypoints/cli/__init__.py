@@ -29,6 +29,11 @@ _COMMANDS: Final = {
     "log": ("agent.entrypoints.cli.log", "log", "Show screened calls: what was blocked, what was dialled, and why."),
     "optout": ("agent.entrypoints.cli.optout", "optout", "Consumers who object to one seller."),
     "register": ("agent.entrypoints.cli.register", "register", "Load the do-not-call register, or roll a load back."),
+    "registrations": (
+        "agent.entrypoints.cli.registrations",
+        "registrations",
+        "Consumers who asked to be entered in the register.",
+    ),
     "screen": ("agent.entrypoints.cli.screen", "screen", "Decide now whether a number may be dialled."),
     "serve": ("agent.entrypoints.cli.serve", "serve", "Run the FastAGI service that Asterisk asks."),
 }

@@ -1,0 +1,200 @@
+"""The outbox to the registrar: what is due, handing it over exactly once, and what came back."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final, Protocol
+
+from agent.domain.choice import Charities
+from agent.domain.deadline import Deadline
+from agent.domain.errors import InputRejected
+from agent.domain.journal_events import Event, EventType, JsonValue
+from agent.domain.ports import CallRecords, Journal
+from agent.domain.profile import Profile
+from agent.domain.registration import (
+    Acknowledgement,
+    AcknowledgementFile,
+    Registration,
+    RegistrationState,
+    registration,
+)
+
+_APPEND_TIMEOUT_MS: Final = 10_000
+_PROBLEMS_SHOWN: Final = 20
+
+
+class Draft(Protocol):
+    """A batch on disk under a temporary name."""
+
+    def publish(self) -> None:
+        """Give it its name. The file is there whole or not at all."""
+
+
+class RegistrationFiles(Protocol):
+    """Where batches are written."""
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Only one export at a time, over all processes on this journal."""
+
+    def draft(self, path: Path, batch: str, items: Sequence[Registration]) -> AbstractContextManager[Draft]:
+        """Write ``items`` beside ``path``; gone again when it is not published. ``InputRejected`` when path exists."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """A batch that was written."""
+
+    batch: str
+    items: tuple[Registration, ...]
+    waiting: int
+    """Registrations of calls that may still be going on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledged:
+    """What a file of the registrar changed."""
+
+    accepted: int
+    rejected: int
+    unchanged: int
+
+
+class Registrations:
+    """The use cases behind ``bmn registrations``. ``by`` is the system user who asks."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        calls: CallRecords,
+        files: RegistrationFiles,
+        profiles: Mapping[str, Profile],
+        clock: Callable[[], datetime],
+        settle: timedelta,
+        by: str,
+    ) -> None:
+        """``settle`` is how long a call must have been silent before its registration is handed over."""
+        self._journal = journal
+        self._calls = calls
+        self._files = files
+        self._profiles = profiles
+        self._clock = clock
+        self._settle = settle
+        self._by = by
+
+    def all(self) -> Iterator[Registration]:
+        """Every registration, the oldest call first."""
+        for call in self._calls.registering_calls():
+            found = registration(self._calls.of_call(call))
+            if found is not None:
+                yield found
+
+    def due(self, item: Registration) -> datetime:
+        """When it must be with the registrar at the latest."""
+        return item.due(self._profiles[item.profile].registration_days)
+
+    def is_overdue(self, item: Registration) -> bool:
+        """Whether its time is over and the registrar does not have it, or was never told that it was withdrawn."""
+        return item.state in (RegistrationState.PENDING, RegistrationState.REJECTED) and self._clock() > self.due(item)
+
+    def export(self, path: Path, *, rejected: bool = False) -> Exported | None:
+        """Hand over what is pending (or what was ``rejected``) as a new batch; None when there is nothing.
+
+        The journal has the batch before the file has its name: what was exported once is never in another batch, and a
+        file that was lost can be written again by ``again``.
+        """
+        wanted = RegistrationState.REJECTED if rejected else RegistrationState.PENDING
+        with self._files.exclusive():
+            open_items = [item for item in self.all() if item.state is wanted]
+            items = [item for item in open_items if item.is_settled(self._clock(), self._settle)]
+            if not items:
+                return None
+            batch = f"{self._clock():%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+            with self._files.draft(path, batch, items) as draft:
+                events = [self._exported(item, batch) for item in items]
+                self._journal.append(events, Deadline.after_ms(_APPEND_TIMEOUT_MS))
+                draft.publish()
+        return Exported(batch=batch, items=tuple(items), waiting=len(open_items) - len(items))
+
+    def again(self, batch: str, path: Path) -> Exported:
+        """Write a batch once more, as it was. Raises ``InputRejected`` when there is no such batch."""
+        items = [item for item in self.all() if item.batch == batch]
+        if not items:
+            raise InputRejected(f"there is no batch {batch} (bmn registrations status shows them)")
+        with self._files.draft(path, batch, items) as draft:
+            draft.publish()
+        return Exported(batch=batch, items=tuple(items), waiting=0)
+
+    def acknowledge(self, file: AcknowledgementFile) -> Acknowledged:
+        """Record what the registrar answered. Raises ``InputRejected``, with nothing recorded, for a wrong line."""
+        known = {item.call: item for item in self.all() if item.batch is not None}
+        problems = [
+            f"{file.name}, line {row.line}: {problem}" for row in file.rows if (problem := _problem(row, known))
+        ]
+        if problems:
+            message = f"{len(problems):,} of {len(file.rows):,} lines are wrong, so nothing was recorded"
+            raise InputRejected(message, tuple(problems[:_PROBLEMS_SHOWN]), len(problems))
+        changed = [row for row in file.rows if not _is_known(row, known[row.call])]
+        if changed:
+            events = [self._acknowledged(row, known[row.call], file) for row in changed]
+            self._journal.append(events, Deadline.after_ms(_APPEND_TIMEOUT_MS))
+        accepted = sum(row.accepted for row in changed)
+        return Acknowledged(
+            accepted=accepted, rejected=len(changed) - accepted, unchanged=len(file.rows) - len(changed)
+        )
+
+    def _exported(self, item: Registration, batch: str) -> Event:
+        body: dict[str, JsonValue] = {
+            "batch": batch,
+            "call": item.call,
+            "number": item.number.e164,
+            "campaign": item.campaign,
+            "seller": item.seller,
+            "profile": item.profile,
+            "wished_at": item.wished_at.isoformat(),
+            "scope": item.wish.scope,
+            "sector": item.sector,
+            "charities": item.wish.charities,
+            "by": self._by,
+        }
+        return Event(EventType.REGISTRATION_EXPORTED, body)
+
+    def _acknowledged(self, row: Acknowledgement, item: Registration, file: AcknowledgementFile) -> Event:
+        body: dict[str, JsonValue] = {
+            "batch": item.batch,
+            "call": item.call,
+            "number": item.number.e164,
+            "accepted": row.accepted,
+            "reason": row.reason,
+            "file": file.name,
+            "sha256": file.sha256,
+            "by": self._by,
+        }
+        return Event(EventType.REGISTRATION_ACKNOWLEDGED, body)
+
+
+def charity_unanswered(item: Registration) -> bool:
+    """Whether the question of charities was not answered: asked explicitly, it has no default."""
+    return item.state is not RegistrationState.WITHDRAWN and item.wish.charities is Charities.NOT_ANSWERED
+
+
+def _problem(row: Acknowledgement, known: Mapping[str, Registration]) -> str | None:
+    item = known.get(row.call)
+    if item is None:
+        return f"call {row.call!r} is in no batch that was exported"
+    if row.number and row.number != item.number.e164:
+        return f"the number is not the one that was exported for call {row.call}"
+    if not row.accepted and row.reason is None:
+        return "a rejection needs a reason"
+    return None
+
+
+def _is_known(row: Acknowledgement, item: Registration) -> bool:
+    if row.accepted:
+        return item.state is RegistrationState.ACCEPTED
+    return item.state is RegistrationState.REJECTED and item.reason == row.reason

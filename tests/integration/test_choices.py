@@ -1,0 +1,402 @@
+"""Choices on a real journal and a real Redis: on disk, in force, undone, applied late, and due to the registrar."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.bootstrap import Application
+from agent.choices import KeyOutcome, KeyPress, KeyResult, Rejection
+from agent.domain.choice import AGENT_KEYS, Answer, Question
+from agent.domain.deadline import Deadline
+from agent.domain.dialogue import Said
+from agent.domain.errors import InputRejected
+from agent.domain.journal_events import EventType
+from agent.domain.phone_number import PhoneNumber
+from agent.domain.registration import Acknowledgement, AcknowledgementFile, RegistrationState
+from agent.finishing import FinishReport
+from agent.screening import ScreenRequest
+from deploy.lab.redis_server import PrivateRedis
+from tests.conftest import load_register, wired
+
+NUMBER = "0612345678"
+E164 = PhoneNumber(digits="31612345678")
+EMPTY = "0611111111\n"
+CHANNEL = "1.7"
+
+
+def soon() -> Deadline:
+    """Time enough."""
+    return Deadline.after_ms(5_000)
+
+
+def call(app: Application, campaign: str = "energy", number: str = NUMBER) -> str:
+    """A call that was screened; its id."""
+    request = ScreenRequest(number=number, campaign=campaign, agent="agent-7", source="fastagi", uniqueid=CHANNEL)
+    return app.screening.screen(request, soon())[0].call_id
+
+
+def reason(app: Application, campaign: str = "energy", number: str = NUMBER) -> str:
+    """The verdict's reason now."""
+    request = ScreenRequest(number=number, campaign=campaign, agent="", source="command")
+    return app.screening.screen(request, soon())[0].decision.reason
+
+
+def press(app: Application, call_id: str, key: str, *, uniqueid: str = CHANNEL, connected: bool = True) -> KeyOutcome:
+    """A key of the agent."""
+    return app.choices.press(KeyPress(call=call_id, key=key, uniqueid=uniqueid, connected=connected), soon())
+
+
+def say(app: Application, call_id: str, answer: Answer, question: Question = Question.MENU) -> bool:
+    """A key of the consumer."""
+    story = app.choices.story(call_id)
+    assert story is not None
+    return app.choices.record(
+        story, Said(question=question, answer=answer, digit="1"), "menu-acme", None, "1.8", soon()
+    )
+
+
+def bodies(app: Application, kind: EventType) -> list[dict[str, Any]]:
+    """The records of a type."""
+    return [{"seq": record.seq, **record.body} for record in app.journal.records("type = ?", (kind,))]
+
+
+@pytest.fixture
+def loaded(app: Application) -> Application:
+    """A register that holds none of our numbers."""
+    load_register(app, EMPTY)
+    return app
+
+
+def test_a_key_is_on_disk_and_in_force(loaded: Application) -> None:
+    """One record, applied before the answer, and the record that it is in force with how long that took."""
+    outcome = press(loaded, call(loaded), "seller_optout")
+    assert (outcome.result, outcome.applied) == (KeyResult.RECORDED, True)
+    assert reason(loaded) == "seller_optout"
+    (chosen,) = bodies(loaded, EventType.CHOICE_RECORDED)
+    (applied,) = bodies(loaded, EventType.CHOICE_APPLIED)
+    assert (applied["choice"], applied["call"]) == (chosen["seq"], chosen["call"])
+    assert 0 <= applied["after_ms"] < 5_000
+
+
+@pytest.mark.parametrize(
+    ("change", "rejection"),
+    [
+        ({"key": "hand_over"}, Rejection.UNKNOWN_KEY),
+        ({"key": ""}, Rejection.UNKNOWN_KEY),
+        ({"key": "register"}, Rejection.UNKNOWN_KEY),
+        ({"call_id": "no-such-call"}, Rejection.UNKNOWN_CALL),
+        ({"call_id": ""}, Rejection.UNKNOWN_CALL),
+        ({"uniqueid": "9.9"}, Rejection.NOT_THEIRS),
+        ({"uniqueid": ""}, Rejection.NOT_THEIRS),
+        ({"connected": False}, Rejection.NOT_CONNECTED),
+        ({"key": "undo"}, Rejection.NOTHING_TO_UNDO),
+    ],
+)
+def test_a_key_that_is_not_theirs_to_press_is_rejected(
+    loaded: Application, change: dict[str, Any], rejection: Rejection
+) -> None:
+    """Nothing is recorded, and the reason is told."""
+    pressed: dict[str, Any] = {"call_id": call(loaded), "key": "declined", **change}
+    outcome = press(loaded, **pressed)
+    assert (outcome.result, outcome.rejection) == (KeyResult.REJECTED, rejection)
+    assert bodies(loaded, EventType.CHOICE_RECORDED) == []
+
+
+def test_a_call_that_was_blocked_or_is_over_takes_no_keys(loaded: Application) -> None:
+    """Only the number that is connected can be registered."""
+    blocked = call(loaded, number="0611111111")
+    assert press(loaded, blocked, "register_with_charities").rejection is Rejection.NOT_CONNECTED
+    emergency = call(loaded, number="112")
+    assert press(loaded, emergency, "seller_optout").rejection is Rejection.NOT_CONNECTED
+    over = call(loaded)
+    finish(loaded, over)
+    assert press(loaded, over, "declined").rejection is Rejection.NOT_CONNECTED
+
+
+def finish(app: Application, call_id: str, ended_by: str = "", dialstatus: str = "ANSWER") -> Any:
+    """The end of a call."""
+    report = FinishReport(
+        call=call_id, dialstatus=dialstatus, answered_s=9, cause=16, rang=True, ended_by=ended_by, uniqueid=CHANNEL
+    )
+    return app.finishing.finish(report, soon())
+
+
+def test_every_key_of_the_contract_is_taken(loaded: Application) -> None:
+    """By its name."""
+    call_id = call(loaded)
+    assert all(press(loaded, call_id, key).result is KeyResult.RECORDED for key in sorted(AGENT_KEYS))
+
+
+def test_undo_is_a_record_and_takes_away_only_its_own(loaded: Application) -> None:
+    """What another call holds up stays."""
+    first, second = call(loaded), call(loaded)
+    press(loaded, first, "register_with_charities")
+    press(loaded, second, "register_with_charities")
+    assert press(loaded, second, "undo").result is KeyResult.RECORDED
+    assert reason(loaded) == "registered"
+    press(loaded, first, "undo")
+    assert reason(loaded) == "not_registered"
+    assert press(loaded, first, "undo").rejection is Rejection.NOTHING_TO_UNDO
+    assert len(bodies(loaded, EventType.CHOICE_RECORDED)) == 2
+
+
+def test_a_choice_while_redis_is_away_is_in_force_when_it_is_back(tmp_path: Path, own_redis: PrivateRedis) -> None:
+    """Recorded all the same; nothing is dialled until then; also across a restart of the agent."""
+    with wired(tmp_path, own_redis.url) as app:
+        load_register(app, EMPTY)
+        call_id = call(app)
+        own_redis.stop()
+        outcome = press(app, call_id, "register_with_charities")
+        assert (outcome.result, outcome.applied) == (KeyResult.RECORDED, False)
+        assert reason(app) == "lookup_unavailable"
+    own_redis.start()
+    with wired(tmp_path, own_redis.url) as app:
+        load_register(app, EMPTY)
+        assert reason(app, "loans") == "registered"
+        assert len(bodies(app, EventType.CHOICE_APPLIED)) == 1
+
+
+def test_a_redis_that_forgot_gets_choices_back_without_a_second_record(loaded: Application) -> None:
+    """Applied anew, by the first screening that notices; in the journal it came into force once."""
+    press(loaded, call(loaded), "seller_optout")
+    with loaded.redis.commands() as client:
+        client.flushall()
+    assert reason(loaded) == "seller_optout"
+    assert len(bodies(loaded, EventType.CHOICE_APPLIED)) == 1
+
+
+def test_an_optout_of_a_call_is_an_optout_like_others(loaded: Application) -> None:
+    """Listed with its source, removed with a reason, and not added twice."""
+    press(loaded, call(loaded), "seller_optout")
+    (listed,) = loaded.seller_lists.optouts("acme")
+    assert (listed.number, listed.source, listed.by) == (E164, "agent_key", "agent-7")
+    assert loaded.seller_lists.add_optout("acme", E164, "letter", None) is False
+    assert loaded.seller_lists.remove_optout("acme", E164, "asked for it") is True
+    assert list(loaded.seller_lists.optouts("acme")) == []
+    assert reason(loaded) == "not_registered"
+
+
+def test_undone_and_listed_optouts_hold_each_other_up(loaded: Application) -> None:
+    """An undone key leaves the opt-out that a letter brought."""
+    call_id = call(loaded)
+    press(loaded, call_id, "seller_optout")
+    assert loaded.seller_lists.add_optout("acme", E164, "letter", None) is False
+    other = call(loaded, campaign="survey", number="0687654321")
+    press(loaded, other, "seller_optout")
+    press(loaded, other, "undo")
+    assert [str(item.number) for item in loaded.seller_lists.optouts("acme")] == [str(E164)]
+
+
+# --- the end of a call
+
+
+@pytest.mark.parametrize(
+    ("dialstatus", "ended_by", "notice", "played"),
+    [
+        ("ANSWER", "", "to_follow", []),
+        ("ANSWER", "hand_over", "to_follow", []),
+        ("ANSWER", "consumer", "not_played", ["consumer_left"]),
+        ("ANSWER", "nonsense", "to_follow", []),
+        ("BUSY", "", "not_due", []),
+        ("BUSY", "consumer", "not_due", []),
+        ("", "", "not_due", []),
+    ],
+)
+def test_the_end_of_a_call(loaded: Application, dialstatus: str, ended_by: str, notice: str, played: list[str]) -> None:
+    """What is due, to follow, or was missed; once, however often it is told."""
+    call_id = call(loaded)
+    assert finish(loaded, call_id, ended_by, dialstatus).repeated is False
+    assert finish(loaded, call_id, ended_by, dialstatus).repeated is True
+    (finished,) = bodies(loaded, EventType.CALL_FINISHED)
+    assert (finished["notice"], finished["answered"]) == (notice, dialstatus == "ANSWER")
+    assert [one["ended"] for one in bodies(loaded, EventType.NOTICE_PLAYED)] == played
+    assert finish(loaded, "no-such-call") is None
+
+
+def test_research_needs_no_notice(loaded: Application) -> None:
+    """Nothing is missing at its end."""
+    call_id = call(loaded, campaign="survey")
+    assert finish(loaded, call_id, "consumer").notice == "not_due"
+
+
+# --- the registrar
+
+
+def states(app: Application) -> list[str]:
+    """Of all registrations."""
+    return [item.state for item in app.registrations.all()]
+
+
+def answered(*rows: tuple[str, bool, str | None]) -> AcknowledgementFile:
+    """An answer of the registrar."""
+    return AcknowledgementFile(
+        name="answer.csv",
+        sha256="0" * 64,
+        rows=tuple(
+            Acknowledgement(line=line, call=call_id, number="", accepted=accepted, reason=why)
+            for line, (call_id, accepted, why) in enumerate(rows, start=2)
+        ),
+    )
+
+
+@pytest.fixture
+def settled(tmp_path: Path, redis_url: str) -> Any:
+    """Calls count as over at once."""
+    with wired(tmp_path, redis_url, BMN_REGISTRATIONS__SETTLE_MINUTES="0") as application:
+        load_register(application, EMPTY)
+        yield application
+
+
+def test_a_registration_is_handed_over_once(settled: Application, tmp_path: Path) -> None:
+    """The batch holds what was answered and nothing else; the next has none of it; the same batch can be had again."""
+    first, second = call(settled), call(settled, number="0687654321")
+    say(settled, first, Answer.REGISTER)
+    press(settled, second, "register_without_charities")
+    press(settled, call(settled, number="0687654322"), "seller_optout")
+    exported = settled.registrations.export(tmp_path / "batch.csv")
+    assert exported is not None
+    rows = list(csv.DictReader((tmp_path / "batch.csv").read_text().splitlines()))
+    assert [(row["call"], row["number"], row["scope"], row["charities"]) for row in rows] == [
+        (first, "+31612345678", "not_answered", "not_answered"),
+        (second, "+31687654321", "everything", "no"),
+    ]
+    assert (tmp_path / "batch.csv").stat().st_mode & 0o777 == 0o600
+    assert settled.registrations.export(tmp_path / "empty.csv") is None
+    assert not (tmp_path / "empty.csv").exists()
+    settled.registrations.again(exported.batch, tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "batch.csv").read_bytes()
+    assert states(settled) == [RegistrationState.EXPORTED] * 2
+
+
+def test_a_call_that_may_go_on_waits(loaded: Application, tmp_path: Path) -> None:
+    """What is said a minute later would not be in the file."""
+    press(loaded, call(loaded), "register_with_charities")
+    assert loaded.registrations.export(tmp_path / "batch.csv") is None
+    assert states(loaded) == [RegistrationState.PENDING]
+
+
+def test_a_file_that_exists_is_not_replaced(settled: Application, tmp_path: Path) -> None:
+    """And nothing counts as handed over."""
+    press(settled, call(settled), "register_with_charities")
+    (tmp_path / "batch.csv").write_text("precious")
+    with pytest.raises(InputRejected):
+        settled.registrations.export(tmp_path / "batch.csv")
+    with pytest.raises(InputRejected):
+        settled.registrations.export(tmp_path / "no-such-folder" / "batch.csv")
+    assert states(settled) == [RegistrationState.PENDING]
+    assert (tmp_path / "batch.csv").read_text() == "precious"
+
+
+def test_a_crash_between_record_and_file_exports_nothing_twice(
+    settled: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal has the batch, so the next one is without it; ``again`` writes the file."""
+    press(settled, call(settled), "register_with_charities")
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.link", die)
+    with pytest.raises(KeyboardInterrupt):
+        settled.registrations.export(tmp_path / "batch.csv")
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir() if "batch" in path.name] == []
+    assert settled.registrations.export(tmp_path / "batch.csv") is None
+    (item,) = settled.registrations.all()
+    assert item.batch is not None
+    settled.registrations.again(item.batch, tmp_path / "batch.csv")
+    assert "+31612345678" in (tmp_path / "batch.csv").read_text()
+
+
+def test_what_the_registrar_answers(settled: Application, tmp_path: Path) -> None:
+    """Accepted, rejected with a reason, again in a batch of its own; the same file twice changes nothing."""
+    first, second = call(settled), call(settled, number="0687654321")
+    press(settled, first, "register_with_charities")
+    press(settled, second, "register_with_charities")
+    settled.registrations.export(tmp_path / "1.csv")
+    file = answered((first, True, None), (second, False, "number not in use"))
+    done = settled.registrations.acknowledge(file)
+    assert (done.accepted, done.rejected, done.unchanged) == (1, 1, 0)
+    assert settled.registrations.acknowledge(file).unchanged == 2
+    assert states(settled) == [RegistrationState.ACCEPTED, RegistrationState.REJECTED]
+    again = settled.registrations.export(tmp_path / "2.csv", rejected=True)
+    assert again is not None
+    assert [item.call for item in again.items] == [second]
+    assert states(settled) == [RegistrationState.ACCEPTED, RegistrationState.EXPORTED]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        lambda known: answered(("no-such-call", True, None)),
+        lambda known: answered((known, True, None), ("no-such-call", False, "x")),
+        lambda known: answered((known, False, None)),
+    ],
+)
+def test_a_wrong_answer_records_nothing(
+    settled: Application, tmp_path: Path, rows: Callable[[str], AcknowledgementFile]
+) -> None:
+    """An unknown call, or a rejection without a reason, rejects the whole file."""
+    known = call(settled)
+    press(settled, known, "register_with_charities")
+    settled.registrations.export(tmp_path / "1.csv")
+    with pytest.raises(InputRejected):
+        settled.registrations.acknowledge(rows(known))
+    assert states(settled) == [RegistrationState.EXPORTED]
+
+
+def test_what_was_taken_back_is_not_handed_over(settled: Application, tmp_path: Path) -> None:
+    """Withdrawn before the batch it is in none; after it, it is told apart."""
+    call_id = call(settled)
+    press(settled, call_id, "register_with_charities")
+    settled.registrations.export(tmp_path / "1.csv")
+    press(settled, call_id, "undo")
+    other = call(settled)
+    press(settled, other, "register_with_charities")
+    press(settled, other, "undo")
+    assert settled.registrations.export(tmp_path / "2.csv") is None
+    assert [(item.state, item.batch is None) for item in settled.registrations.all()] == [
+        (RegistrationState.WITHDRAWN, False),
+        (RegistrationState.WITHDRAWN, True),
+    ]
+
+
+def test_the_command_line_of_registrations(tmp_path: Path, settled: Application) -> None:
+    """Status, export and acknowledge, as JSON."""
+    from deploy.lab.agent_service import bmn
+
+    press(settled, call(settled), "register_with_charities")
+    with settled.redis.commands() as client:
+        url = f"unix://{client.connection_pool.connection_kwargs['path']}"
+    environment = {
+        "BMN_CONFIG": str(tmp_path / "bmn.toml"),
+        "BMN_REDIS_URL": url,
+        "BMN_REGISTRATIONS__SETTLE_MINUTES": "0",
+    }
+
+    def run(*arguments: str, check: bool = True) -> Any:
+        return json.loads(bmn("registrations", *arguments, "--json", environment=environment, check=check).stdout)
+
+    assert run("status")["counts"]["pending"] == 1
+    exported = run("export", "--out", str(tmp_path / "batch.csv"))
+    assert exported["count"] == 1
+    (row,) = csv.DictReader((tmp_path / "batch.csv").read_text().splitlines())
+    answer = tmp_path / "answer.csv"
+    answer.write_text(f"call,number,result,reason\n{row['call']},{row['number']},accepted,\n")
+    assert run("acknowledge", str(answer)) == {"accepted": 1, "rejected": 0, "unchanged": 0}
+    assert run("status")["counts"]["accepted"] == 1
+    for wrong in (
+        "call\nx\n",
+        "call,result\nx,perhaps\n",
+        "call,result\n",
+        f"call,number,result\n{row['call']},+31600000000,accepted\n",
+    ):
+        answer.write_text(wrong)
+        done = bmn("registrations", "acknowledge", str(answer), environment=environment, check=False)
+        assert (done.returncode, done.stderr.count("Traceback")) == (4, 0), wrong
