@@ -67,7 +67,7 @@ def _walk(connection: sqlite3.Connection, key: bytes, progress: Callable[[str, i
             return bad(expected, f"record {expected} is missing; the next one there is {seq}")
         if body is None or salt is None:
             return bad(seq, f"the body of record {seq} was removed, and no purge says so")
-        if chain.digest(salt, body) != digest:
+        if chain.digest(salt, body.encode()) != digest:
             return bad(seq, f"record {seq} was altered: its body does not match its digest")
         if chain.link(key, previous, seq, at_us, event_type, digest) != link:
             return bad(seq, f"record {seq} was altered, replaced or moved: it does not link to the one before it")

@@ -30,7 +30,7 @@ from typing import Final
 from agent.adapters.journal_key import read_key, require_own_key, write_new_key
 from agent.domain import chain
 from agent.domain.deadline import Deadline
-from agent.domain.errors import JournalUnavailable
+from agent.domain.errors import InputRejected, JournalUnavailable
 from agent.domain.journal_events import LIST_CHANGES, PROTECTIVE_CHANGES, Event, EventType, Record
 
 SCHEMA_VERSION: Final = 1
@@ -55,11 +55,21 @@ CREATE TABLE state (
 """
 
 
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    """An event made ready for the disk by the thread that appends it: what cannot be written fails there."""
+
+    type: EventType
+    salt: bytes
+    body: str
+    digest: bytes
+
+
 @dataclass(slots=True)
 class _Waiting:
-    """Events on their way to the disk with their bodies as JSON, and the caller who waits for them."""
+    """Events on their way to the disk, and the caller who waits for them."""
 
-    events: Sequence[tuple[EventType, str]]
+    events: Sequence[_Sealed]
     done: threading.Lock = field(default_factory=threading.Lock)
     seqs: tuple[int, ...] = ()
     error: Exception | None = None
@@ -95,7 +105,7 @@ class SqliteJournal:
 
     def append(self, events: Sequence[Event], deadline: Deadline) -> tuple[int, ...]:
         """See ``agent.domain.ports.Journal``."""
-        waiting = _Waiting([_serialised(event) for event in events])
+        waiting = _Waiting([_sealed(event) for event in events])
         waiting.done.acquire()
         self._queue.put(waiting)
         if not self._writer.is_alive():
@@ -109,7 +119,7 @@ class SqliteJournal:
 
     def append_later(self, event: Event) -> None:
         """See ``agent.domain.ports.Journal``."""
-        waiting = _Waiting([_serialised(event)])
+        waiting = _Waiting([_sealed(event)])
         waiting.done.acquire()
         self._queue.put(waiting)
 
@@ -136,7 +146,7 @@ class SqliteJournal:
             try:
                 connection = connection or _connect(self.path)
                 self._write_batch(connection, batch)
-            except (sqlite3.Error, OSError) as error:
+            except Exception as error:  # noqa: BLE001  # whatever it was, each caller hears it and the next batch is tried
                 for waiting in batch:
                     waiting.error = error
                 if connection is not None:
@@ -155,13 +165,11 @@ class SqliteJournal:
         rows = []
         for waiting in batch:
             first = seq + 1
-            for event_type, body in waiting.events:
+            for event in waiting.events:
                 seq += 1
-                salt = secrets.token_bytes(chain.SALT_BYTES)
-                digest = chain.digest(salt, body)
-                link = chain.link(self._key, link, seq, at_us, event_type, digest)
-                rows.append((seq, at_us, event_type, salt, body, digest, link))
-                if event_type in PROTECTIVE_CHANGES:
+                link = chain.link(self._key, link, seq, at_us, event.type, event.digest)
+                rows.append((seq, at_us, event.type, event.salt, event.body, event.digest, link))
+                if event.type in PROTECTIVE_CHANGES:
                     protective = seq
             waiting.seqs = tuple(range(first, seq + 1))
         connection.executemany(
@@ -217,8 +225,14 @@ class SqliteJournal:
         return connection
 
 
-def _serialised(event: Event) -> tuple[EventType, str]:
-    return event.type, json.dumps(event.body, ensure_ascii=False, separators=(",", ":"))
+def _sealed(event: Event) -> _Sealed:
+    body = json.dumps(event.body, ensure_ascii=False, separators=(",", ":"))
+    salt = secrets.token_bytes(chain.SALT_BYTES)
+    try:
+        digest = chain.digest(salt, body.encode())
+    except UnicodeEncodeError as error:
+        raise InputRejected("a text that is not Unicode cannot be recorded") from error
+    return _Sealed(event.type, salt, body, digest)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -16,9 +16,9 @@ SALT_BYTES: Final = 16
 KEY_BYTES: Final = 32
 
 
-def digest(salt: bytes, body: str) -> bytes:
-    """SHA-256 of the salt and the body's JSON text."""
-    return hashlib.sha256(salt + body.encode()).digest()
+def digest(salt: bytes, body: bytes) -> bytes:
+    """SHA-256 of the salt (``SALT_BYTES`` of it) and the body, JSON text in UTF-8."""
+    return hashlib.sha256(salt + body).digest()
 
 
 def first_link(key: bytes, journal_id: str) -> bytes:

@@ -253,6 +253,7 @@ def test_journal_verify_ends_with_1_for_a_broken_chain(site: Bmn) -> None:
         (["optout", "add", "+3225551234", "--seller", "acme"], 4, "of a country that the profile has no register for"),
         (["register", "import", "x", "--as-of", "1-11-2026"], 2, "--as-of"),
         (["screen", "0612345678"], 2, "--campaign"),
+        (["screen", "\udcff", "--campaign", "energy"], 4, "a text that is not Unicode cannot be recorded"),
         (["nonsense"], 2, "No such command"),
         (["agi", "nonsense"], 2, "nonsense"),
     ],

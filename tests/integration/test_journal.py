@@ -16,7 +16,7 @@ from agent.adapters.journal_check import ChainCheck, verify
 from agent.adapters.sqlite_journal import SqliteJournal
 from agent.domain import chain
 from agent.domain.deadline import Deadline
-from agent.domain.errors import JournalKeyMissing, JournalUnavailable
+from agent.domain.errors import InputRejected, JournalKeyMissing, JournalUnavailable
 from agent.domain.journal_events import Event, EventType
 
 RECORDS = 12
@@ -261,6 +261,28 @@ def test_a_full_disk_is_an_answer_and_not_the_end(path: Path) -> None:
             signal.signal(signal.SIGXFSZ, previous)
         assert journal.append([an_event()], soon()) == (2,)
     assert check(path).records == 2
+
+
+def test_text_that_is_no_unicode_is_an_error_of_its_caller_only(journal: SqliteJournal, path: Path) -> None:
+    """The lone surrogate of an argument that was not UTF-8; the writer and everyone else go on."""
+    body = dict(an_event().body) | {"note": "\udcff"}
+    with pytest.raises(InputRejected, match="not Unicode"):
+        journal.append([Event(EventType.OPTOUT_ADDED, body)], soon())
+    assert journal.append([an_event()], soon()) == (RECORDS + 1,)
+    assert check(path).records == RECORDS + 1
+
+
+def test_no_error_whatsoever_ends_the_writer(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller hears of it, and the next append is written."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("nobody thought of this")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(journal, "_write_batch", fail)
+        with pytest.raises(JournalUnavailable, match="nobody thought of this"):
+            journal.append([an_event()], soon())
+    assert journal.append([an_event()], soon()) == (RECORDS + 1,)
 
 
 def test_appending_after_close_is_refused(journal: SqliteJournal) -> None:
