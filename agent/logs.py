@@ -17,6 +17,7 @@ AGENT_STOPPING: Final = "agent.stopping"
 AGENT_STOPPED: Final = "agent.stopped"
 CALL_SCREENED: Final = "call.screened"
 HEALTH_ANSWERED: Final = "health.answered"
+JOURNAL_ANCHORED: Final = "journal.anchored"
 OUTBOX_DRAINED: Final = "outbox.drained"
 OUTBOX_BLOCKED: Final = "outbox.blocked"
 PEER_REFUSED: Final = "peer.refused"
@@ -32,6 +33,7 @@ EVENTS: Final = {
     AGENT_STOPPED: "the service has stopped; clean=false when sessions were cut off",
     CALL_SCREENED: "one screening, with its verdict, reason, rule and timings",
     HEALTH_ANSWERED: "the health script found something degraded",
+    JOURNAL_ANCHORED: "once an hour, how far the journal's chain goes, for bmn journal verify --expect",
     OUTBOX_DRAINED: "list changes of the journal were applied to Redis by the background drain",
     OUTBOX_BLOCKED: "list changes wait because Redis or the journal is away; said once per outage",
     PEER_REFUSED: "a connection from outside agi.allowed_peers was closed",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -183,6 +185,38 @@ def _wait_until(seen: Callable[[], bool]) -> None:
     while not seen():
         assert time.monotonic() < until
         time.sleep(0.01)
+
+
+def test_the_head_of_the_journal_is_logged_at_both_ends(site: Site) -> None:
+    """What is kept of it on another machine finds a journal that was set back."""
+    started = site.agent.log("agent.started")[0]["head"]
+    site.screen("0612349999", "energy", "a")
+    assert site.agent.stop() == 0
+    stopped = site.agent.log("agent.stopped")[0]["head"]
+    assert (started.split(":")[0], stopped.split(":")[0]) == ("1", "3")
+    for head in (started, stopped):
+        bmn("journal", "verify", "--expect", head, environment=site.environment)
+
+
+def test_the_head_of_the_journal_is_logged_again_and_again(tmp_path: Path, redis_url: str) -> None:
+    """Once an hour; here every 10 ms."""
+    code = "from agent.entrypoints import cli, service; service._ANCHOR_EVERY_S = 0.01; cli.main()"
+    service = subprocess.Popen(
+        [sys.executable, "-c", code, "serve"],
+        env={**os.environ, **Site(tmp_path, redis_url).environment},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert service.stderr is not None
+    giving_up = threading.Timer(20, service.kill)
+    giving_up.start()
+    lines = (json.loads(line) for line in service.stderr)
+    heads = list(itertools.islice((line["head"] for line in lines if line["event"] == "journal.anchored"), 2))
+    service.terminate()
+    service.communicate()
+    giving_up.cancel()
+    assert [head.split(":")[0] for head in heads] == ["1", "1"]
+    assert service.returncode == 0
 
 
 def test_an_internal_error_blocks_with_its_own_reason(tmp_path: Path, redis_url: str) -> None:

@@ -236,7 +236,13 @@ def test_journal_verify_ends_with_1_for_a_broken_chain(site: Bmn) -> None:
     """And names the first bad record."""
     site.load()
     site("screen", "0612345678", "--campaign", "energy", code=1)
-    assert site("journal", "verify") == "whole: 2 records, none altered, removed or moved\n"
+    told = site("journal", "verify")
+    assert told.startswith("whole: 2 records, none altered, removed or moved\nhead 2:")
+    head = site.json("journal", "verify")["head"]
+    assert f"head {head}: " in told
+    assert site.json("journal", "verify", "--expect", head)["whole"] is True
+    assert "records 3 to 9 are gone" in site("journal", "verify", "--expect", "9" + head[1:], code=1)
+    assert "like 1234:" in site("journal", "verify", "--expect", "9", code=2)
     subprocess.run(
         ["sqlite3", str(site.folder / "journal.db"), "UPDATE records SET body = replace(body, 'block', 'allow')"],
         check=True,
