@@ -35,6 +35,8 @@ SHORT_NAMES: Final[Mapping[str, tuple[str, str]]] = {
     "BMN_AGI_LISTEN": ("agi", "listen"),
 }
 
+_SECRET: Final = ("redis", "url")
+"""The one setting that may hold a password, and so is never shown."""
 _KEY: Final = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}$")
 _PREFIX: Final = re.compile(r"[0-9*#X]{1,8}")
 
@@ -286,7 +288,8 @@ def _in_words(item: Any) -> list[str]:
     if item["type"] == "missing":
         return [f"{where}: is missing"]
     message = item["msg"].removeprefix("Value error, ")
-    got = f" (it is {item['input']!r})" if item["loc"] and not isinstance(item["input"], dict) else ""
+    shown = item["loc"] and item["loc"] != _SECRET and not isinstance(item["input"], dict)
+    got = f" (it is {item['input']!r})" if shown else ""
     return [f"{where}: {line}{got}" if where else line for line in message.split("\n")]
 
 

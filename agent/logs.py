@@ -6,10 +6,13 @@ Exactly one ``call.screened`` line is written per screening, with everything on 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from typing import Any, Final, TextIO, cast
 
 import structlog
+
+from agent.domain.phone_number import mask
 
 ACCEPT_FAILED: Final = "accept.failed"
 AGENT_STARTED: Final = "agent.started"
@@ -45,26 +48,39 @@ EVENTS: Final = {
 """Every event that is logged, and what it tells. The README's table is compared with this."""
 
 
+_NUMBER_LIKE: Final = re.compile(r"\+?\d(?:[ ().\-/]{0,2}\d){6,}")
+
+
 def configure(level: str, stream: TextIO | None = None) -> None:
     """Set structlog up for this process. ``stream`` is stderr unless given."""
     out = stream or sys.stderr
     terminal = out.isatty()
+    # Not the traceback that rich makes of it: that one shows local variables, numbers among them.
     renderer: Any = (
-        structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(sort_keys=False, default=str)
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if terminal
+        else structlog.processors.JSONRenderer(sort_keys=False, default=str)
     )
     processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _mask_exception,
     ]
-    if not terminal:
-        processors.append(structlog.processors.format_exc_info)
     structlog.configure(
         processors=[*processors, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=True,
     )
+
+
+def _mask_exception(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Mask what may be a number: the message of a ValueError or KeyError quotes what it was given."""
+    if "exception" in event:
+        event["exception"] = _NUMBER_LIKE.sub(lambda match: mask(match[0]), event["exception"])
+    return event
 
 
 def logger() -> structlog.typing.FilteringBoundLogger:

@@ -283,6 +283,12 @@ def test_a_service_that_is_away_ends_with_3(site: Bmn) -> None:
     """Redis away; journal away. A choice that reached the journal is kept."""
     site.environment["BMN_REDIS_URL"] = "redis://127.0.0.1:1/0"
     assert "Redis at redis://127.0.0.1:1/0 (redis.url) cannot be used" in site("register", "status", code=3)
+    for url in ("redis://me:geheim@127.0.0.1:1/0", "redis://127.0.0.1:1/0?password=geheim", "redis://:g@h@127.0.0.1:1"):
+        site.environment["BMN_REDIS_URL"] = url
+        told = site("register", "status", code=3)
+        assert "Redis at redis://127.0.0.1:1" in told
+        assert "geheim" not in told
+        assert "h@" not in told
     told = site("optout", "add", "0612345678", "--seller", "acme", code=3)
     assert "it is recorded, and will be in force as soon as Redis is back" in told
     assert len(site.json("optout", "list", "--seller", "acme")) == 1
