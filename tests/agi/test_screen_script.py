@@ -148,6 +148,21 @@ def test_a_hangup_during_screening_is_logged_and_the_record_stays(site: Site) ->
     assert len(site.records("type = 'call.screened'")) == 2
 
 
+@pytest.mark.parametrize("reply", ["510 Invalid or unknown command", "200 result=0", "nonsense"])
+def test_an_asterisk_that_refuses_the_answer_is_not_asked_again(site: Site, reply: str) -> None:
+    """One call, one screening, one id; without variables the dialplan blocks."""
+    site.load()
+    with FakeAsterisk.call(site.address, "screen", "0612349999", "energy", "agent-1") as asterisk:
+        asterisk.read_command()
+        asterisk.send(f"{reply}\n")
+        asterisk.expect_end()
+    assert site.agent.stop() == 0
+    (line,) = site.agent.log("call.screened")
+    (record,) = site.records("type = 'call.screened'")
+    assert (line["call"], line["delivered"]) == (record["call"], False)
+    assert site.agent.log("request.failed") == []
+
+
 def test_health_tells_whether_a_call_could_be_made(site: Site) -> None:
     """Degraded without a register, ok with one."""
     with FakeAsterisk.call(site.address, "health") as asterisk:
