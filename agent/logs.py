@@ -21,6 +21,7 @@ AGENT_STOPPED: Final = "agent.stopped"
 CALL_SCREENED: Final = "call.screened"
 HEALTH_ANSWERED: Final = "health.answered"
 JOURNAL_ANCHORED: Final = "journal.anchored"
+KEY_EXPOSED: Final = "key.exposed"
 OUTBOX_DRAINED: Final = "outbox.drained"
 OUTBOX_BLOCKED: Final = "outbox.blocked"
 PEER_REFUSED: Final = "peer.refused"
@@ -37,6 +38,7 @@ EVENTS: Final = {
     CALL_SCREENED: "one screening, with its verdict, reason, rule and timings",
     HEALTH_ANSWERED: "the health script found something degraded",
     JOURNAL_ANCHORED: "once an hour, how far the journal's chain goes, for bmn journal verify --expect",
+    KEY_EXPOSED: "others than its owner can read the journal's key",
     OUTBOX_DRAINED: "list changes of the journal were applied to Redis by the background drain",
     OUTBOX_BLOCKED: "list changes wait because Redis or the journal is away; said once per outage",
     PEER_REFUSED: "a connection from outside agi.allowed_peers was closed",
@@ -55,7 +57,7 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     """Set structlog up for this process. ``stream`` is stderr unless given."""
     out = stream or sys.stderr
     terminal = out.isatty()
-    # Not the traceback that rich makes of it: that one shows local variables, numbers among them.
+    # A traceback is text before the renderer sees it: rich would show local variables, numbers among them.
     renderer: Any = (
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         if terminal

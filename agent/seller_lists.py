@@ -15,7 +15,7 @@ from agent.domain.ports import Journal, Progress
 from agent.domain.seller_list_entries import Customer, OptOut, Sale
 from agent.outbox import Outbox
 
-APPEND_TIMEOUT_MS: Final = 10_000
+APPEND_TIMEOUT_MS: Final = 3_000
 _CHUNK: Final = 1_000
 """Records in one journal transaction: small, so that live screenings never wait long for the disk."""
 

@@ -19,12 +19,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
 
-from agent.adapters.journal_key import read_key, require_own_key, write_new_key
+from agent.adapters.journal_key import publish_key, read_key, require_own_key, write_new_key
 from agent.domain import chain
 from agent.domain.errors import JournalUnavailable
 
 SCHEMA_VERSION: Final = 1
-_BUSY_MS: Final = 5_000
+BUSY_MS: Final = 2_000
+"""How long one transaction waits for those of other processes, each a few milliseconds."""
 
 _COMPUTED: Final = ("number", "call", "verdict", "reason", "campaign", "seller", "agent")
 _SCHEMA: Final = f"""
@@ -44,14 +45,20 @@ CREATE TABLE state (
 
 
 def connect(path: Path, mode: Literal["rw", "ro"] = "rw") -> sqlite3.Connection:
-    """A connection to the journal that is there already."""
+    """A connection to the journal that is there already; on read-only media it reads."""
+    readable = "immutable=1" if _is_on_read_only_media(path) else f"mode={mode}"
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
+        f"{path.absolute().as_uri()}?{readable}", uri=True, isolation_level=None, check_same_thread=False
     )
-    connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
     # FULL makes SQLite sync the write-ahead log at every commit; NORMAL would lose the last ones in a power cut.
     connection.execute("PRAGMA synchronous = FULL")
     return connection
+
+
+def _is_on_read_only_media(path: Path) -> bool:
+    """Whether SQLite's side files cannot be made. Where there are some, they hold records, and are needed."""
+    return not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
 
 
 def open_journal(path: Path, key_path: Path, *, create: bool) -> bytes:
@@ -64,6 +71,8 @@ def open_journal(path: Path, key_path: Path, *, create: bool) -> bytes:
             if not create:
                 raise JournalUnavailable(f"there is no journal at {path}")
             _create(path, key_path)
+        elif create and not key_path.exists():
+            _finish(path, key_path)
         key = read_key(key_path, path)
         with translated(path), contextlib.closing(connect(path)) as connection:
             require_known_version(connection, path)
@@ -107,11 +116,9 @@ def _definitions(connection: sqlite3.Connection) -> frozenset[tuple[str, str, st
 
 
 def _create(path: Path, key_path: Path) -> None:
-    """Create the journal and its key. Two processes that start at once agree: the folder is locked meanwhile."""
+    """Create the journal and its key. What a power cut leaves of it, the next start begins anew or finishes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+    with _locked_folder(path) as folder:
         if path.exists():
             return
         if key_path.exists():
@@ -121,6 +128,22 @@ def _create(path: Path, key_path: Path) -> None:
             )
         _create_both(path, write_new_key(key_path))
         os.fsync(folder)
+        publish_key(key_path)
+
+
+def _finish(path: Path, key_path: Path) -> None:
+    """Do what is left of a creation: the journal is there, and its key not yet in its place."""
+    with _locked_folder(path):
+        publish_key(key_path)
+
+
+@contextlib.contextmanager
+def _locked_folder(path: Path) -> Iterator[int]:
+    """Have the folder of ``path`` to oneself: processes that start at once create one journal."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield folder
     finally:
         os.close(folder)
 

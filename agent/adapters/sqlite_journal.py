@@ -20,7 +20,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from agent.adapters.journal_file import connect, open_journal, translated
+from agent.adapters.journal_file import BUSY_MS, connect, open_journal, translated
+from agent.adapters.journal_lock import lock_holder
 from agent.domain import chain
 from agent.domain.deadline import Deadline
 from agent.domain.errors import InputRejected, JournalUnavailable
@@ -72,9 +73,12 @@ class SqliteJournal:
         self.close()
 
     def close(self) -> None:
-        """Write what is queued, then stop the writer. Appending afterwards raises ``JournalUnavailable``."""
+        """Write what is queued, then stop the writer; for at most as long as one transaction waits for others.
+
+        Appending afterwards raises ``JournalUnavailable``.
+        """
         self._queue.put(None)
-        self._writer.join()
+        self._writer.join(BUSY_MS / 1000)
         if reader := vars(self._local).pop("connection", None):
             reader.close()
 
@@ -89,10 +93,16 @@ class SqliteJournal:
             raise JournalUnavailable(f"the writer of journal {self.path} has stopped")
         if not waiting.done.acquire(timeout=deadline.remaining_s()):
             waiting.abandoned = True
-            raise JournalUnavailable(f"journal {self.path} did not reach the disk in time")
+            raise JournalUnavailable(self._locked() or f"journal {self.path} did not reach the disk in time")
         if waiting.error is not None:
-            raise JournalUnavailable(f"journal {self.path}: {waiting.error}") from waiting.error
+            locked = getattr(waiting.error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY and self._locked()
+            raise JournalUnavailable(locked or f"journal {self.path}: {waiting.error}") from waiting.error
         return waiting.seqs
+
+    def _locked(self) -> str:
+        """That the journal is locked, and by whom; empty when it is not."""
+        holder = lock_holder(self.path)
+        return f"journal {self.path} is locked by {holder}: nothing can be recorded until that ends" if holder else ""
 
     def append_later(self, event: Event) -> None:
         """See ``agent.domain.ports.Journal``."""

@@ -13,6 +13,7 @@ from agent import dialplan_names as names
 from agent import logs
 from agent.adapters.agi_channel import AgiChannel
 from agent.adapters.agi_values import AgiRequest
+from agent.adapters.journal_key import exposed_key
 from agent.bootstrap import Application
 from agent.domain.deadline import Deadline
 from agent.domain.errors import BmnError, ConfigurationError, JournalUnavailable
@@ -80,6 +81,8 @@ class Service:
             degraded = self._scripts.degraded()
             write = self._log.warning if degraded else self._log.info
             write(logs.AGENT_STARTED, **about, version=release, listen=listen, head=self._head(), degraded=degraded)
+            if exposed := exposed_key(self._app.settings.journal.key_path):
+                self._log.warning(logs.KEY_EXPOSED, why=exposed)
             drain.start()
             while signal.sigtimedwait(STOP_SIGNALS, _ANCHOR_EVERY_S) is None:
                 self._log.info(logs.JOURNAL_ANCHORED, head=self._head())

@@ -213,6 +213,16 @@ def test_the_head_of_the_journal_is_logged_at_both_ends(site: Site) -> None:
         bmn("journal", "verify", "--expect", head, environment=site.environment)
 
 
+def test_a_key_that_others_can_read_is_logged(tmp_path: Path, redis_url: str) -> None:
+    """At every start."""
+    site = Site(tmp_path, redis_url)
+    site.load()
+    (tmp_path / "journal.db.key").chmod(0o644)
+    with site.agent:
+        assert site.agent.stop() == 0
+    assert "chmod 600" in site.agent.log("key.exposed")[0]["why"]
+
+
 def test_the_head_of_the_journal_is_logged_again_and_again(tmp_path: Path, redis_url: str) -> None:
     """Once an hour; here every 10 ms."""
     code = "from agent.entrypoints import cli, service; service._ANCHOR_EVERY_S = 0.01; cli.main()"

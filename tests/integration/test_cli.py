@@ -195,6 +195,15 @@ def test_one_number_and_one_call_can_be_looked_up(site: Bmn) -> None:
     assert "exclude each other" in site("log", "--json", "--csv", code=2)
 
 
+def test_a_key_that_others_can_read_is_told(site: Bmn) -> None:
+    """Whoever reads it can forge the journal; every command still works."""
+    site.load()
+    assert "warning" not in site("optout", "list", "--seller", "acme")
+    (site.folder / "journal.db.key").chmod(0o640)
+    for command in (["optout", "list", "--seller", "acme"], ["journal", "verify"]):
+        assert "warning: others can read the journal's key" in site(*command)
+
+
 def test_an_error_is_json_too_when_json_was_asked_for(site: Bmn) -> None:
     """So that a script need not parse sentences."""
     path = site.folder / "bad.txt"

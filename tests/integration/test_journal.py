@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import stat
@@ -11,9 +12,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from agent.adapters import journal_file
 from agent.adapters.journal_check import ChainCheck, verify
 from agent.adapters.sqlite_journal import SqliteJournal
 from agent.domain import chain
@@ -262,6 +265,86 @@ def test_a_lost_journal_is_not_replaced_by_an_empty_one(journal: SqliteJournal, 
     assert not path.exists()
 
 
+def test_a_start_that_was_cut_off_anywhere_is_finished_by_the_next(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed before the journal is there, or after it and before the key is in its place: nobody must repair it."""
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for step in ("_create_both", "publish_key"):
+        with monkeypatch.context() as cut_off:
+            cut_off.setattr(journal_file, step, killed)
+            with pytest.raises(KeyboardInterrupt):
+                SqliteJournal(path, _key(path))
+        with SqliteJournal(path, _key(path)) as journal:
+            assert journal.append([an_event()], soon()) == (1,)
+        assert sorted(file.name for file in path.parent.iterdir()) == ["journal.db", "journal.key"]
+        path.unlink()
+        _key(path).unlink()
+
+
+def test_key_and_journal_are_on_disk_with_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file whose folder was not synced may be gone after a power cut: both folders are, after the last change."""
+    path, key_path = tmp_path / "data" / "journal.db", tmp_path / "keys" / "journal.key"
+    synced: dict[Path, set[str]] = {}
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        fsync(descriptor)
+        target = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if target.is_dir():
+            synced[target] = {file.name for file in target.iterdir()}
+
+    monkeypatch.setattr(os, "fsync", watched)
+    SqliteJournal(path, key_path).close()
+    assert synced[key_path.parent] == {"journal.key"}
+    assert "journal.db" in synced[path.parent]
+
+
+def test_a_journal_on_read_only_media_is_read_and_not_written(
+    journal: SqliteJournal, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is made beside it; appending says so."""
+    journal.close()
+    monkeypatch.setattr(journal_file, "_is_on_read_only_media", lambda _: True)
+    with SqliteJournal(path, _key(path)) as again:
+        assert len(list(again.records())) == RECORDS
+        assert check(path).whole
+        with pytest.raises(JournalUnavailable, match="readonly"):
+            again.append([an_event()], soon())
+        assert sorted(file.name for file in path.parent.iterdir()) == ["journal.db", "journal.key"]
+
+
+def test_what_is_still_in_side_files_is_not_passed_over_on_read_only_media(
+    journal: SqliteJournal, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy with its -wal file holds records that the journal file alone does not."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert path.with_name(path.name + "-wal").exists()
+    assert check(path).records == RECORDS
+    journal.close()
+    assert journal_file._is_on_read_only_media(path)
+
+
+def test_who_locks_the_journal_is_named_and_not_waited_for_without_end(journal: SqliteJournal, path: Path) -> None:
+    """A shell that somebody forgot, whether the caller's time runs out first or SQLite's own."""
+    shell = subprocess.Popen(["sqlite3", str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert shell.stdin is not None
+    assert shell.stdout is not None
+    shell.stdin.write("BEGIN IMMEDIATE; SELECT 'locked';\n")
+    shell.stdin.flush()
+    assert shell.stdout.readline() == "locked\n"
+    for patience_ms in (100, 60_000):
+        with pytest.raises(JournalUnavailable, match=rf"is locked by sqlite3 \(process {shell.pid}\): nothing can"):
+            journal.append([an_event()], Deadline.after_ms(patience_ms))
+    journal.append_later(an_event())
+    journal.close()
+    assert journal._writer.is_alive(), "close did not wait for the lock"
+    shell.communicate("ROLLBACK;")
+    journal._writer.join(10)
+    assert check(path).records == RECORDS + 1
+
+
 def test_journal_and_key_are_for_their_owner_only(journal: SqliteJournal, path: Path) -> None:
     """They hold full numbers and the means to forge them; the side files of SQLite too."""
     for file in path.parent.iterdir():
@@ -343,13 +426,19 @@ def test_what_was_confirmed_survives_kill_9(path: Path) -> None:
         assert found.records - before >= confirmed
 
 
-def test_a_commit_reaches_the_disk_before_append_returns(path: Path) -> None:
-    """Seen from outside: between the write and the answer there is an fsync (strace is not needed: PRAGMA says so)."""
+def test_a_commit_reaches_the_disk_before_append_returns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection that writes has SQLite sync its write-ahead log at every commit: FULL is 2."""
+    seen: list[tuple[object, ...]] = []
+    write_batch = SqliteJournal._write_batch
+
+    def watched(journal: SqliteJournal, connection: sqlite3.Connection, batch: list[Any]) -> None:
+        seen.extend(connection.execute(f"PRAGMA {name}").fetchone() for name in ("journal_mode", "synchronous"))
+        write_batch(journal, connection, batch)
+
+    monkeypatch.setattr(SqliteJournal, "_write_batch", watched)
     with SqliteJournal(path, _key(path)) as journal:
         journal.append([an_event()], soon())
-        connection = journal._reader()
-        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert seen == [("wal",), (2,)]
 
 
 def test_a_full_disk_is_an_answer_and_not_the_end(path: Path) -> None:

@@ -40,6 +40,7 @@ def verify(expect: Anchor | None, as_json: bool) -> None:
     log of the service (agent.started, journal.anchored), and give it to --expect.
     """
     config = context.settings()
+    context.warn_of_exposed_key(config)
     with output.progress_bar() as progress:
         check = verify_chain(config.journal.path, config.journal.key_path, progress, expect)
     if as_json:
