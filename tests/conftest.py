@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import tempfile
 from collections.abc import Iterator
 from datetime import date
@@ -48,6 +49,28 @@ purpose = "charity"
 seller = "acme"
 purpose = "research"
 """
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With CI=true a skipped test fails the run."""
+    if _skipped(session.config) and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what was skipped."""
+    for name in _skipped(terminalreporter.config):
+        terminalreporter.write_line(f"SKIPPED with CI=true, which fails the run: {name}", red=True)
+
+
+def _skipped(config: pytest.Config) -> list[str]:
+    """The tests, and the modules, that were skipped although nothing may be."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") != "true" or reporter is None:
+        return []
+    kinds = [kind for kind in reporter.stats if kind.endswith("skipped")]  # "subtests skipped" is one
+    return [report.nodeid for kind in kinds for report in reporter.stats[kind]]
 
 
 @pytest.fixture(scope="session")
