@@ -51,26 +51,34 @@ purpose = "research"
 """
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """With CI=true a skipped test fails the run."""
-    if _skipped(session.config) and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+def pytest_configure(config: pytest.Config) -> None:
+    """With CI=true nothing may be skipped."""
+    if os.environ.get("CI") == "true":
+        config.pluginmanager.register(_NoSkips())
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name what was skipped."""
-    for name in _skipped(terminalreporter.config):
-        terminalreporter.write_line(f"SKIPPED with CI=true, which fails the run: {name}", red=True)
+class _NoSkips:
+    """Fails a run in which something was skipped, a test, a module or a subtest, and names it."""
 
+    def __init__(self) -> None:
+        self._skipped: list[str] = []
 
-def _skipped(config: pytest.Config) -> list[str]:
-    """The tests, and the modules, that were skipped although nothing may be."""
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if os.environ.get("CI") != "true" or reporter is None:
-        return []
-    kinds = [kind for kind in reporter.stats if kind.endswith("skipped")]  # "subtests skipped" is one
-    return [report.nodeid for kind in kinds for report in reporter.stats[kind]]
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self._skipped.append(report.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.skipped:
+            self._skipped.append(report.nodeid)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._skipped and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for name in self._skipped:
+            terminalreporter.write_line(f"SKIPPED with CI=true, which fails the run: {name}", red=True)
 
 
 @pytest.fixture(scope="session")
