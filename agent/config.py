@@ -27,6 +27,7 @@ from pydantic import (
 from agent.domain.errors import ConfigurationError
 from agent.domain.model import Campaign, Purpose, Sector, Seller
 from agent.domain.profile import NL_BMNR, PROFILES
+from agent.domain.wording import counted
 
 DEFAULT_FILE: Final = "bmn.toml"
 SHORT_NAMES: Final[Mapping[str, tuple[str, str]]] = {
@@ -248,7 +249,7 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     except ValidationError as error:
         problems += [line for item in error.errors() for line in _in_words(item)]
     if problems:
-        raise ConfigurationError(f"the configuration ({path}) has {len(problems)} mistake(s)", tuple(problems))
+        raise ConfigurationError(f"the configuration ({path}) has {counted(len(problems), 'mistake')}", tuple(problems))
     return _with_paths_from(settings, path.parent, environment)
 
 

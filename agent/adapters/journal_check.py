@@ -109,13 +109,15 @@ def _walk(
             progress("verifying", seq, last_seq)
     end = expected - 1
     if end < last_seq:
-        return bad(expected, f"records {expected} to {last_seq} were cut off the end")
+        return bad(expected, f"what follows record {end}, up to {last_seq}, was cut off the end")
     if end > last_seq or previous != last_link or chain.head(key, last_seq, last_link) != seal:
         return bad(last_seq + 1 if end > last_seq else max(end, 1), "the seal on the end of the journal is wrong")
     if protective != protective_found:
         return bad(max(end, 1), f"the journal's state names {protective} as its last protective record")
     if anchor is not None and anchor.seq > end:
-        return bad(expected, f"records {expected} to {anchor.seq} are gone, which the anchor says were there")
+        return bad(
+            expected, f"what follows record {end}, up to {anchor.seq}, is gone: the anchor says that it was there"
+        )
     (integrity,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if integrity != "ok":
         return bad(1, f"the journal's indexes do not show all its records: {integrity}")

@@ -10,6 +10,7 @@ import click
 
 from agent.adapters.journal_check import verify as verify_chain
 from agent.domain.chain import Anchor
+from agent.domain.wording import counted
 from agent.entrypoints.cli import context, output
 
 
@@ -46,9 +47,9 @@ def verify(expect: Anchor | None, as_json: bool) -> None:
     if as_json:
         output.print_json({**dataclasses.asdict(check), "whole": check.whole})
     elif check.whole:
-        click.echo(f"whole: {check.records:,} records, none altered, removed or moved")
+        click.echo(f"whole: {counted(check.records, 'record')}, none altered, removed or moved")
         click.echo(f"head {check.head}: keep it elsewhere; --expect {check.head} finds a journal that was set back")
     else:
         click.echo(f"BROKEN at record {check.first_bad}: {check.problem}")
-        click.echo(f"{check.records:,} records before it hold")
+        click.echo(f"records before it that hold: {check.records:,}")
     sys.exit(0 if check.whole else 1)
