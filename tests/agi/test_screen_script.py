@@ -301,6 +301,13 @@ def test_the_classic_script_gives_the_same_verdict(site: Site) -> None:
     assert (line["event"], line["source"], line["number"]) == ("call.screened", "classic_agi", "061****678")
 
 
+def test_there_is_an_executable_for_each_script() -> None:
+    """``BMN_AGI`` may be the folder of them; the dialplan names the script behind it."""
+    folder = Path(__file__).parents[2] / "deploy" / "agi"
+    wanted = {value for name, value in vars(names).items() if name.startswith("SCRIPT_")}
+    assert {path.name for path in folder.iterdir() if os.access(path, os.X_OK)} == wanted
+
+
 def _classic(site: Site, *arguments: str) -> tuple[str, list[dict[str, Any]], int]:
     """Run the classic script: what it said to Asterisk, what it logged, and its exit code."""
     process = subprocess.Popen(
