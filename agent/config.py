@@ -27,6 +27,7 @@ from pydantic import (
 from agent.domain.errors import ConfigurationError
 from agent.domain.model import Campaign, Purpose, Sector, Seller
 from agent.domain.profile import NL_BMNR, PROFILES
+from agent.domain.wording import counted
 
 DEFAULT_FILE: Final = "bmn.toml"
 BUILT_SOUNDS: Final = Path(__file__).resolve().parent.parent / "dialplan" / "sounds" / "audio"
@@ -37,6 +38,8 @@ SHORT_NAMES: Final[Mapping[str, tuple[str, str]]] = {
     "BMN_AGI_LISTEN": ("agi", "listen"),
 }
 
+_SECRET: Final = ("redis", "url")
+"""The one setting that may hold a password, and so is never shown."""
 _KEY: Final = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}$")
 _PREFIX: Final = re.compile(r"[0-9*#X]{1,8}")
 
@@ -269,7 +272,7 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     except ValidationError as error:
         problems += [line for item in error.errors() for line in _in_words(item)]
     if problems:
-        raise ConfigurationError(f"the configuration ({path}) has {len(problems)} mistake(s)", tuple(problems))
+        raise ConfigurationError(f"the configuration ({path}) has {counted(len(problems), 'mistake')}", tuple(problems))
     return _with_paths_from(settings, path.parent, environment)
 
 
@@ -309,7 +312,8 @@ def _in_words(item: Any) -> list[str]:
     if item["type"] == "missing":
         return [f"{where}: is missing"]
     message = item["msg"].removeprefix("Value error, ")
-    got = f" (it is {item['input']!r})" if item["loc"] and not isinstance(item["input"], dict) else ""
+    shown = item["loc"] and item["loc"] != _SECRET and not isinstance(item["input"], dict)
+    got = f" (it is {item['input']!r})" if shown else ""
     return [f"{where}: {line}{got}" if where else line for line in message.split("\n")]
 
 

@@ -6,10 +6,13 @@ Exactly one ``call.screened`` line is written per screening, with everything on 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from typing import Any, Final, TextIO, cast
 
 import structlog
+
+from agent.domain.phone_number import mask
 
 ACCEPT_FAILED: Final = "accept.failed"
 AGENT_STARTED: Final = "agent.started"
@@ -20,6 +23,8 @@ CALL_SCREENED: Final = "call.screened"
 HEALTH_ANSWERED: Final = "health.answered"
 KEY_PRESSED: Final = "key.pressed"
 NOTICE_PLAYED: Final = "notice.played"
+JOURNAL_ANCHORED: Final = "journal.anchored"
+KEY_EXPOSED: Final = "key.exposed"
 OUTBOX_DRAINED: Final = "outbox.drained"
 OUTBOX_BLOCKED: Final = "outbox.blocked"
 PEER_REFUSED: Final = "peer.refused"
@@ -38,6 +43,8 @@ EVENTS: Final = {
     HEALTH_ANSWERED: "the health script found something degraded",
     KEY_PRESSED: "one key of an agent, recorded or rejected and why; applied=false: in force once Redis is back",
     NOTICE_PLAYED: "one notice: how much was heard, what was chosen; late answers are on disk but not yet in Redis",
+    JOURNAL_ANCHORED: "once an hour, how far the journal's chain goes, for bmn journal verify --expect",
+    KEY_EXPOSED: "others than its owner can read the journal's key",
     OUTBOX_DRAINED: "list changes of the journal were applied to Redis by the background drain",
     OUTBOX_BLOCKED: "list changes wait because Redis or the journal is away; said once per outage",
     PEER_REFUSED: "a connection from outside agi.allowed_peers was closed",
@@ -49,26 +56,39 @@ EVENTS: Final = {
 """Every event that is logged, and what it tells. The README's table is compared with this."""
 
 
+_NUMBER_LIKE: Final = re.compile(r"\+?\d(?:[ ().\-/]{0,2}\d){6,}")
+
+
 def configure(level: str, stream: TextIO | None = None) -> None:
     """Set structlog up for this process. ``stream`` is stderr unless given."""
     out = stream or sys.stderr
     terminal = out.isatty()
+    # A traceback is text before the renderer sees it: rich would show local variables, numbers among them.
     renderer: Any = (
-        structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(sort_keys=False, default=str)
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if terminal
+        else structlog.processors.JSONRenderer(sort_keys=False, default=str)
     )
     processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _mask_exception,
     ]
-    if not terminal:
-        processors.append(structlog.processors.format_exc_info)
     structlog.configure(
         processors=[*processors, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=True,
     )
+
+
+def _mask_exception(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Mask what may be a number: the message of a ValueError or KeyError quotes what it was given."""
+    if "exception" in event:
+        event["exception"] = _NUMBER_LIKE.sub(lambda match: mask(match[0]), event["exception"])
+    return event
 
 
 def logger() -> structlog.typing.FilteringBoundLogger:

@@ -17,6 +17,7 @@ from agent.domain.model import Blocked, Generation
 from agent.domain.phone_number import PhoneNumber, read_dialled
 from agent.domain.ports import Generations, Journal, Progress, RegisterFile
 from agent.domain.profile import Profile
+from agent.domain.wording import wrong_lines
 from agent.outbox import Outbox
 
 _APPEND_TIMEOUT_MS: Final = 10_000
@@ -250,7 +251,7 @@ def _read_rows(profile: Profile, files: Sequence[RegisterFile], progress: Progre
         done += file.bytes
     progress("reading", size, size)
     if bad:
-        raise InputRejected(f"{bad:,} of {lines:,} lines are wrong, so nothing was loaded", tuple(problems), bad)
+        raise InputRejected(f"{wrong_lines(bad, lines)}, so nothing was loaded", tuple(problems), bad)
     distinct = {blocked: sorted(set(numbers)) for blocked, numbers in lists.items()}
     everything = set().union(*distinct.values()) if len(distinct) > 1 else next(iter(distinct.values()), [])
     return _Rows(

@@ -15,7 +15,7 @@ from agent.domain.ports import Journal, Progress
 from agent.domain.seller_list_entries import Customer, OptOut, Sale
 from agent.outbox import Outbox
 
-APPEND_TIMEOUT_MS: Final = 10_000
+APPEND_TIMEOUT_MS: Final = 3_000
 _CHUNK: Final = 1_000
 """Records in one journal transaction: small, so that live screenings never wait long for the disk."""
 
@@ -48,7 +48,7 @@ class SellerLists:
     def add_optout(self, seller: str, number: PhoneNumber, source: str, note: str | None) -> bool:
         """Record an objection; False when it was in force already."""
         if self._records.optout(seller, number) is not None:
-            self._outbox.drain()
+            self._outbox.drain_recorded()
             return False
         body = {"seller": seller, "number": number.e164, "source": source, "note": note, "by": self._by}
         self._record([Event(EventType.OPTOUT_ADDED, body)])
@@ -75,19 +75,27 @@ class SellerLists:
         source: str,
         progress: Progress,
     ) -> int:
-        """Record sales; returns how many were new. A sale that is on record already is left as it is."""
+        """Record the newest sale to each customer; returns how many were recorded.
+
+        What is on record already, or older than what is, changes nothing. Of two sales on one day the later one counts.
+        """
+        newest: dict[PhoneNumber, Sale] = {}
+        for number, sale in sales:
+            if number not in newest or sale.sold_on >= newest[number].sold_on:
+                newest[number] = sale
+        customers = list(newest.items())
         added = 0
-        for start in range(0, len(sales), _CHUNK):
+        for start in range(0, len(customers), _CHUNK):
             events = [
                 _customer_added(seller, product_group, number, sale, source, self._by)
-                for number, sale in sales[start : start + _CHUNK]
-                if not self._has_sale(seller, product_group, number, sale)
+                for number, sale in customers[start : start + _CHUNK]
+                if self._is_news(seller, product_group, number, sale)
             ]
             if events:
                 self._record(events)
                 added += len(events)
-            progress("recording", min(start + _CHUNK, len(sales)), len(sales))
-        self._outbox.drain()
+            progress("recording", min(start + _CHUNK, len(customers)), len(customers))
+        self._outbox.drain_recorded()
         return added
 
     def remove_customer(self, seller: str, product_group: str, number: PhoneNumber, reason: str) -> bool:
@@ -109,9 +117,9 @@ class SellerLists:
         """All customers in force for ``seller``."""
         return self._records.customers(seller, product_group)
 
-    def _has_sale(self, seller: str, product_group: str, number: PhoneNumber, sale: Sale) -> bool:
+    def _is_news(self, seller: str, product_group: str, number: PhoneNumber, sale: Sale) -> bool:
         known = self._records.customer(seller, product_group, number)
-        return known is not None and known.sale == sale
+        return known is None or (sale.sold_on >= known.sale.sold_on and sale != known.sale)
 
     def _record(self, events: Sequence[Event]) -> None:
         self._journal.append(events, Deadline.after_ms(APPEND_TIMEOUT_MS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import tempfile
 from collections.abc import Iterator
 from datetime import date
@@ -54,6 +55,36 @@ sector = "finance"
 seller = "acme"
 purpose = "research"
 """
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With CI=true nothing may be skipped."""
+    if os.environ.get("CI") == "true":
+        config.pluginmanager.register(_NoSkips())
+
+
+class _NoSkips:
+    """Fails a run in which something was skipped, a test, a module or a subtest, and names it."""
+
+    def __init__(self) -> None:
+        self._skipped: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self._skipped.append(report.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.skipped:
+            self._skipped.append(report.nodeid)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._skipped and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for name in self._skipped:
+            terminalreporter.write_line(f"SKIPPED with CI=true, which fails the run: {name}", red=True)
 
 
 @pytest.fixture(scope="session")

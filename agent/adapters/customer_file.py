@@ -12,6 +12,7 @@ from agent.domain.errors import InputRejected
 from agent.domain.phone_number import PhoneNumber, read_dialled
 from agent.domain.profile import Profile
 from agent.domain.seller_list_entries import Sale
+from agent.domain.wording import wrong_lines
 
 _REQUIRED: Final = ("number", "sold_on", "product")
 _COLUMNS: Final = (*_REQUIRED, "evidence")
@@ -37,7 +38,7 @@ def read_customers(path: Path, profile: Profile, today: date) -> list[tuple[Phon
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputRejected(f"{path.name} is not CSV text in UTF-8: {error}") from error
     if problems:
-        message = f"{len(problems):,} of {len(problems) + len(sales):,} lines are wrong, so nothing was imported"
+        message = f"{wrong_lines(len(problems), len(problems) + len(sales))}, so nothing was imported"
         raise InputRejected(message, tuple(problems[:_PROBLEMS_SHOWN]), len(problems))
     if not sales:
         raise InputRejected(f"there is no customer in {path.name}")

@@ -7,14 +7,23 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+from agent.adapters.journal_file import changed_definition, connect, require_known_version, translated
 from agent.adapters.journal_key import read_key, require_own_key
 from agent.adapters.sqlite_journal import SqliteJournal
 from agent.domain import chain
 from agent.domain.errors import JournalUnavailable
 from agent.domain.journal_events import PROTECTIVE_CHANGES
 
-_REPORT_EVERY = 10_000
+_REPORT_EVERY: Final = 10_000
+# Bodies as bytes: what is no UTF-8 must not stop the walk before the record is named.
+_RECORDS: Final = """
+SELECT seq, at, type, salt, CAST(body AS BLOB), digest, link,
+       typeof(at) || typeof(type) || typeof(salt) || typeof(body) || typeof(digest) || typeof(link)
+FROM records ORDER BY seq
+"""
+_KINDS: Final = "integertextblobtextblobblob"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +37,8 @@ class ChainCheck:
     """Sequence number of the first record that is wrong or missing; None when the chain is whole."""
     problem: str
     """What is wrong with it; empty when the chain is whole."""
+    head: str
+    """The anchor to keep elsewhere for a later check; empty unless the chain is whole."""
 
     @property
     def whole(self) -> bool:
@@ -43,43 +54,63 @@ def opens(path: Path, key_path: Path) -> bool:
     return True
 
 
-def verify(path: Path, key_path: Path, progress: Callable[[str, int, int | None], None]) -> ChainCheck:
-    """Walk the whole chain. Raises ``JournalUnavailable`` when the file cannot be read as a journal at all."""
+def verify(
+    path: Path,
+    key_path: Path,
+    progress: Callable[[str, int, int | None], None],
+    anchor: chain.Anchor | None = None,
+) -> ChainCheck:
+    """Walk the whole chain, which must pass through ``anchor``.
+
+    Raises ``JournalUnavailable`` when the file cannot be read as a journal at all.
+    """
     if not path.is_file():
         raise JournalUnavailable(f"there is no journal at {path}")
     key = read_key(key_path, path)
-    uri = f"{path.absolute().as_uri()}?mode=ro"
-    try:
-        with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
-            connection.execute("BEGIN")  # one snapshot, whatever is appended meanwhile
-            owner = connection.execute("SELECT journal, key_check FROM state").fetchone()
-            if owner is not None:
-                require_own_key(key, owner[0], owner[1], path)
-            return _walk(connection, key, progress)
-    except sqlite3.Error as error:
-        raise JournalUnavailable(f"journal {path}: {error}") from error
+    with translated(path), contextlib.closing(connect(path, "ro")) as connection:
+        connection.text_factory = lambda text: text.decode(errors="replace")
+        connection.execute("BEGIN")  # one snapshot, whatever is appended meanwhile
+        require_known_version(connection, path)
+        if changed := changed_definition(connection):
+            problem = f"the journal's {changed} is not ours, so what it shows may be false"
+            return ChainCheck(journal="", records=0, first_bad=1, problem=problem, head="")
+        owner = connection.execute("SELECT journal, key_check FROM state").fetchone()
+        if owner is not None:
+            require_own_key(key, owner[0], owner[1], path)
+        return _walk(connection, key, progress, anchor)
 
 
-def _walk(connection: sqlite3.Connection, key: bytes, progress: Callable[[str, int, int | None], None]) -> ChainCheck:
+def _walk(
+    connection: sqlite3.Connection,
+    key: bytes,
+    progress: Callable[[str, int, int | None], None],
+    anchor: chain.Anchor | None,
+) -> ChainCheck:
     row = connection.execute("SELECT journal, seq, link, seal, protective FROM state").fetchone()
     if row is None:
-        return ChainCheck(journal="", records=0, first_bad=1, problem="the journal's state is gone")
+        return ChainCheck(journal="", records=0, first_bad=1, problem="the journal's state is gone", head="")
     journal_id, last_seq, last_link, seal, protective = row
 
     def bad(seq: int, problem: str) -> ChainCheck:
-        return ChainCheck(journal=journal_id, records=seq - 1, first_bad=seq, problem=problem)
+        return ChainCheck(journal=journal_id, records=seq - 1, first_bad=seq, problem=problem, head="")
+
+    def leaves_anchor(seq: int, link: bytes) -> bool:
+        return anchor is not None and anchor.seq == seq and anchor != chain.Anchor.at(seq, link)
 
     previous, expected, protective_found = chain.first_link(key, journal_id), 1, 0
-    rows = connection.execute("SELECT seq, at, type, salt, body, digest, link FROM records ORDER BY seq")
-    for seq, at_us, event_type, salt, body, digest, link in rows:
+    if leaves_anchor(0, previous):
+        return bad(1, "this is not the journal of the anchor")
+    for seq, at_us, event_type, salt, body, digest, link, kinds in connection.execute(_RECORDS):
         if seq != expected:
             return bad(expected, f"record {expected} is missing; the next one there is {seq}")
         if body is None or salt is None:
             return bad(seq, f"the body of record {seq} was removed, and no purge says so")
-        if chain.digest(salt, body) != digest:
+        if kinds != _KINDS or len(salt) != chain.SALT_BYTES or chain.digest(salt, body) != digest:
             return bad(seq, f"record {seq} was altered: its body does not match its digest")
         if chain.link(key, previous, seq, at_us, event_type, digest) != link:
             return bad(seq, f"record {seq} was altered, replaced or moved: it does not link to the one before it")
+        if leaves_anchor(seq, link):
+            return bad(seq, f"record {seq} is not the one of the anchor: it, or one before it, was replaced since")
         if event_type in PROTECTIVE_CHANGES:
             protective_found = seq
         previous, expected = link, seq + 1
@@ -87,10 +118,18 @@ def _walk(connection: sqlite3.Connection, key: bytes, progress: Callable[[str, i
             progress("verifying", seq, last_seq)
     end = expected - 1
     if end < last_seq:
-        return bad(expected, f"records {expected} to {last_seq} were cut off the end")
+        return bad(expected, f"what follows record {end}, up to {last_seq}, was cut off the end")
     if end > last_seq or previous != last_link or chain.head(key, last_seq, last_link) != seal:
         return bad(last_seq + 1 if end > last_seq else max(end, 1), "the seal on the end of the journal is wrong")
     if protective != protective_found:
         return bad(max(end, 1), f"the journal's state names {protective} as its last protective record")
+    if anchor is not None and anchor.seq > end:
+        return bad(
+            expected, f"what follows record {end}, up to {anchor.seq}, is gone: the anchor says that it was there"
+        )
+    (integrity,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if integrity != "ok":
+        return bad(1, f"the journal's indexes do not show all its records: {integrity}")
     progress("verifying", last_seq, last_seq)
-    return ChainCheck(journal=journal_id, records=end, first_bad=None, problem="")
+    head = str(chain.Anchor.at(last_seq, last_link))
+    return ChainCheck(journal=journal_id, records=end, first_bad=None, problem="", head=head)

@@ -15,14 +15,33 @@ from agent.domain.errors import JournalKeyMissing, JournalUnavailable
 
 
 def write_new_key(path: Path) -> bytes:
-    """Create a key where there is none, and have it on disk; returns it."""
+    """Have a new key on disk beside ``path``, where it does not count until ``publish_key``; returns it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    draft = _draft(path)
+    draft.unlink(missing_ok=True)  # of a start that was cut off before there was a journal
+    descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(secrets.token_hex(chain.KEY_BYTES) + "\n")
         file.flush()
         os.fsync(file.fileno())
-    return read_key(path, path)
+    _sync_folder(path)
+    return read_key(draft, path)
+
+
+def publish_key(path: Path) -> None:
+    """Put the key that ``write_new_key`` made in its place, where there is none; nothing happens when none was made."""
+    if _draft(path).exists() and not path.exists():
+        _draft(path).rename(path)
+        _sync_folder(path)
+
+
+def exposed_key(path: Path) -> str:
+    """What is wrong with the rights on the key, in words; empty when only its owner can read it."""
+    try:
+        exposed = path.stat().st_mode & 0o077
+    except OSError:
+        return ""
+    return f"others can read the journal's key {path}, and so forge the journal: chmod 600 {path}" if exposed else ""
 
 
 def require_own_key(key: bytes, journal_id: str, key_check: bytes, journal: Path) -> None:
@@ -52,3 +71,16 @@ def read_key(path: Path, journal: Path) -> bytes:
     if len(key) != chain.KEY_BYTES:
         raise JournalUnavailable(f"journal key {path} is not {chain.KEY_BYTES} bytes in hexadecimal")
     return key
+
+
+def _draft(path: Path) -> Path:
+    return path.with_name(path.name + ".new")
+
+
+def _sync_folder(path: Path) -> None:
+    """Have the names in the folder of ``path`` on disk, for a file whose name is lost is lost."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

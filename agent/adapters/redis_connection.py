@@ -31,7 +31,8 @@ class RedisServer:
             "protocol": 2,  # nothing of RESP3 is used, and its handshake is one more round trip
         }
         self._pool = ConnectionPool.from_url(url, **options)
-        self._name = re.sub(r"//[^@/]*@", "//", url)  # without the password
+        # A password may stand before the host or in the query.
+        self._name = re.sub(r"//.*@", "//", url.partition("?")[0])
         self.client = redis.Redis(connection_pool=self._pool)
         self._connect_timeout_ms = connect_timeout_ms
         self._local = threading.local()

@@ -1,21 +1,14 @@
 """The journal in SQLite: WAL, one writer thread per process with group commit, an fsync before anyone hears "done".
 
 Several processes may append at the same time. Each writer reads the end of the chain inside its own write
-transaction, so the chain is one, whoever wrote the links (see ``agent.domain.chain``).
-
-Tables (schema version 1):
-  ``records``  seq, at (microseconds since 1970 UTC), type, salt, body (JSON text), digest, link. The columns
-               ``number``, ``call``, ``verdict``, ``reason``, ``campaign``, ``seller`` and ``agent`` are computed from
-               the body by SQLite, for the indexes: there is no second copy that could say something else.
-  ``state``    one row: journal id, what its key must match, last seq, last link, its seal, and the last protective seq.
+transaction, so the chain is one, whoever wrote the links (see ``agent.domain.chain``). The tables
+are described in ``agent.adapters.journal_file``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import queue
 import secrets
 import sqlite3
@@ -27,39 +20,32 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from agent.adapters.journal_key import read_key, require_own_key, write_new_key
+from agent.adapters.journal_file import BUSY_MS, connect, open_journal, translated
+from agent.adapters.journal_lock import lock_holder
 from agent.domain import chain
 from agent.domain.deadline import Deadline
-from agent.domain.errors import JournalUnavailable
+from agent.domain.errors import InputRejected, JournalUnavailable
 from agent.domain.journal_events import LIST_CHANGES, PROTECTIVE_CHANGES, Event, EventType, Record
 
-SCHEMA_VERSION: Final = 1
 _BATCH: Final = 512
-_BUSY_MS: Final = 5_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-_COMPUTED: Final = ("number", "call", "verdict", "reason", "campaign", "seller", "agent")
-_SCHEMA: Final = f"""
-CREATE TABLE records (
-  seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, type TEXT NOT NULL,
-  salt BLOB, body TEXT, digest BLOB NOT NULL, link BLOB NOT NULL,
-  {", ".join(f"{name} TEXT GENERATED ALWAYS AS (json_extract(body, '$.{name}')) VIRTUAL" for name in _COMPUTED)}
-) STRICT;
-CREATE INDEX records_by_number ON records (number, seq) WHERE number IS NOT NULL;
-CREATE INDEX records_by_call ON records (call, seq) WHERE call IS NOT NULL;
-CREATE INDEX records_by_type ON records (type, seq);
-CREATE TABLE state (
-  one INTEGER PRIMARY KEY CHECK (one = 1), journal TEXT NOT NULL, key_check BLOB NOT NULL,
-  seq INTEGER NOT NULL, link BLOB NOT NULL, seal BLOB NOT NULL, protective INTEGER NOT NULL
-) STRICT;
-"""
+
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    """An event made ready for the disk by the thread that appends it: what cannot be written fails there."""
+
+    type: EventType
+    salt: bytes
+    body: str
+    digest: bytes
 
 
 @dataclass(slots=True)
 class _Waiting:
-    """Events on their way to the disk with their bodies as JSON, and the caller who waits for them."""
+    """Events on their way to the disk, and the caller who waits for them."""
 
-    events: Sequence[tuple[EventType, str]]
+    events: Sequence[_Sealed]
     done: threading.Lock = field(default_factory=threading.Lock)
     seqs: tuple[int, ...] = ()
     error: Exception | None = None
@@ -72,10 +58,10 @@ class SqliteJournal:
     def __init__(self, path: Path, key_path: Path, *, create: bool = True) -> None:
         """Open the journal; with ``create``, make it and its key when there is none. Raises ``JournalUnavailable``."""
         self.path = path
-        self._key = _prepare(path, key_path, create=create)
+        self._key = open_journal(path, key_path, create=create)
         self._local = threading.local()
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        with _translated(path):
+        with translated(path):
             self.id: str = self._reader().execute("SELECT journal FROM state").fetchone()[0]
         self._writer = threading.Thread(target=self._write, name="journal-writer", daemon=True)
         self._writer.start()
@@ -87,29 +73,40 @@ class SqliteJournal:
         self.close()
 
     def close(self) -> None:
-        """Write what is queued, then stop the writer. Appending afterwards raises ``JournalUnavailable``."""
+        """Write what is queued, then stop the writer; for at most as long as one transaction waits for others.
+
+        Appending afterwards raises ``JournalUnavailable``.
+        """
         self._queue.put(None)
-        self._writer.join()
+        self._writer.join(BUSY_MS / 1000)
+        if reader := vars(self._local).pop("connection", None):
+            reader.close()
 
     # --- appending
 
     def append(self, events: Sequence[Event], deadline: Deadline) -> tuple[int, ...]:
         """See ``agent.domain.ports.Journal``."""
-        waiting = _Waiting([_serialised(event) for event in events])
+        waiting = _Waiting([_sealed(event) for event in events])
         waiting.done.acquire()
         self._queue.put(waiting)
         if not self._writer.is_alive():
             raise JournalUnavailable(f"the writer of journal {self.path} has stopped")
         if not waiting.done.acquire(timeout=deadline.remaining_s()):
             waiting.abandoned = True
-            raise JournalUnavailable(f"journal {self.path} did not reach the disk in time")
+            raise JournalUnavailable(self._locked() or f"journal {self.path} did not reach the disk in time")
         if waiting.error is not None:
-            raise JournalUnavailable(f"journal {self.path}: {waiting.error}") from waiting.error
+            locked = getattr(waiting.error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY and self._locked()
+            raise JournalUnavailable(locked or f"journal {self.path}: {waiting.error}") from waiting.error
         return waiting.seqs
+
+    def _locked(self) -> str:
+        """That the journal is locked, and by whom; empty when it is not."""
+        holder = lock_holder(self.path)
+        return f"journal {self.path} is locked by {holder}: nothing can be recorded until that ends" if holder else ""
 
     def append_later(self, event: Event) -> None:
         """See ``agent.domain.ports.Journal``."""
-        waiting = _Waiting([_serialised(event)])
+        waiting = _Waiting([_sealed(event)])
         waiting.done.acquire()
         self._queue.put(waiting)
 
@@ -134,9 +131,9 @@ class SqliteJournal:
             if not batch:
                 continue
             try:
-                connection = connection or _connect(self.path)
+                connection = connection or connect(self.path)
                 self._write_batch(connection, batch)
-            except (sqlite3.Error, OSError) as error:
+            except Exception as error:  # noqa: BLE001  # whatever it was, each caller hears it and the next batch is tried
                 for waiting in batch:
                     waiting.error = error
                 if connection is not None:
@@ -155,13 +152,11 @@ class SqliteJournal:
         rows = []
         for waiting in batch:
             first = seq + 1
-            for event_type, body in waiting.events:
+            for event in waiting.events:
                 seq += 1
-                salt = secrets.token_bytes(chain.SALT_BYTES)
-                digest = chain.digest(salt, body)
-                link = chain.link(self._key, link, seq, at_us, event_type, digest)
-                rows.append((seq, at_us, event_type, salt, body, digest, link))
-                if event_type in PROTECTIVE_CHANGES:
+                link = chain.link(self._key, link, seq, at_us, event.type, event.digest)
+                rows.append((seq, at_us, event.type, event.salt, event.body, event.digest, link))
+                if event.type in PROTECTIVE_CHANGES:
                     protective = seq
             waiting.seqs = tuple(range(first, seq + 1))
         connection.executemany(
@@ -177,7 +172,7 @@ class SqliteJournal:
 
     def protective_head(self) -> int:
         """See ``agent.domain.ports.Journal``."""
-        with _translated(self.path):
+        with translated(self.path):
             head: int = self._reader().execute("SELECT protective FROM state").fetchone()[0]
         return head
 
@@ -191,115 +186,43 @@ class SqliteJournal:
     ) -> Iterator[Record]:
         """Records that match ``where`` (SQL over the columns in the module docstring), in order of ``seq``."""
         order = "DESC" if newest_first else "ASC"
-        query = f"SELECT seq, at, type, body FROM records WHERE {where} ORDER BY seq {order} LIMIT ?"
-        with _translated(self.path):
-            for seq, at_us, event_type, body in self._reader().execute(query, (*parameters, limit)):
-                yield Record(
-                    seq=seq,
-                    at=_EPOCH + timedelta(microseconds=at_us),
-                    type=EventType(event_type),
-                    body=json.loads(body) if body is not None else {},
-                )
+        query = f"SELECT seq, at, type, CAST(body AS BLOB) FROM records WHERE {where} ORDER BY seq {order} LIMIT ?"
+        with translated(self.path):
+            for row in self._reader().execute(query, (*parameters, limit)):
+                yield self._record(*row)
 
-    def last_seq(self) -> int:
-        """The number of the newest record; 0 in an empty journal."""
-        with _translated(self.path):
-            seq: int = self._reader().execute("SELECT seq FROM state").fetchone()[0]
-        return seq
+    def head(self) -> chain.Anchor:
+        """How far the chain goes now."""
+        with translated(self.path):
+            return chain.Anchor.at(*self._reader().execute("SELECT seq, link FROM state").fetchone())
+
+    def _record(self, seq: int, at_us: int, event_type: str, body: bytes | None) -> Record:
+        try:
+            return Record(
+                seq=seq,
+                at=_EPOCH + timedelta(microseconds=at_us),
+                type=EventType(event_type),
+                body=json.loads(body.decode()) if body is not None else {},
+            )
+        except ValueError as error:
+            problem = f"record {seq} of journal {self.path} cannot be read: it was altered (bmn journal verify)"
+            raise JournalUnavailable(problem) from error
 
     def _reader(self) -> sqlite3.Connection:
         """This thread's own connection for reading."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = _connect(self.path)
+            connection = connect(self.path)
             connection.execute("PRAGMA query_only = ON")
             self._local.connection = connection
         return connection
 
 
-def _serialised(event: Event) -> tuple[EventType, str]:
-    return event.type, json.dumps(event.body, ensure_ascii=False, separators=(",", ":"))
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
-    )
-    connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-    # FULL makes SQLite sync the write-ahead log at every commit; NORMAL would lose the last ones in a power cut.
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
-
-
-def _prepare(path: Path, key_path: Path, *, create: bool) -> bytes:
-    """Make sure that the journal and its key exist and belong together; returns the key."""
+def _sealed(event: Event) -> _Sealed:
+    body = json.dumps(event.body, ensure_ascii=False, separators=(",", ":"))
+    salt = secrets.token_bytes(chain.SALT_BYTES)
     try:
-        if not path.exists():
-            if not create:
-                raise JournalUnavailable(f"there is no journal at {path}")
-            _create(path, key_path)
-        key = read_key(key_path, path)
-        with _translated(path), contextlib.closing(_connect(path)) as connection:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version != SCHEMA_VERSION:
-                raise JournalUnavailable(f"journal {path} has schema {version}; this version reads {SCHEMA_VERSION}")
-            state = connection.execute("SELECT journal, key_check, seq, link, seal FROM state").fetchone()
-    except OSError as error:
-        raise JournalUnavailable(f"journal {path}: {error.strerror or error}") from error
-    if state is None:
-        raise JournalUnavailable(f"journal {path} was tampered with: its state is gone (bmn journal verify)")
-    journal_id, key_check, seq, link, seal = state
-    require_own_key(key, journal_id, key_check, path)
-    if not secrets.compare_digest(chain.head(key, seq, link), seal):
-        raise JournalUnavailable(f"journal {path} was tampered with: its end is not sealed (bmn journal verify)")
-    return key
-
-
-def _create(path: Path, key_path: Path) -> None:
-    """Create the journal and its key. Two processes that start at once agree: the folder is locked meanwhile."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        if path.exists():
-            return
-        if key_path.exists():
-            raise JournalUnavailable(
-                f"journal {path} is gone, but its key {key_path} is there: restore the journal, for it holds the "
-                "opt-outs and the evidence; to begin a new one, move the key away"
-            )
-        _create_both(path, write_new_key(key_path))
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _create_both(path: Path, key: bytes) -> None:
-    """Make the journal beside its final name and link it in, so that it is never there half-made."""
-    journal_id = secrets.token_hex(8)
-    draft = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    try:
-        with _translated(path), contextlib.closing(_connect(draft)) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(_SCHEMA)
-            link = chain.first_link(key, journal_id)
-            connection.execute(
-                "INSERT INTO state VALUES (1, ?, ?, 0, ?, ?, 0)",
-                (journal_id, chain.key_check(key, journal_id), link, chain.head(key, 0, link)),
-            )
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        os.link(draft, path)
-    finally:
-        for suffix in ("", "-wal", "-shm"):
-            Path(f"{draft}{suffix}").unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """SQLite's errors, in the words of the domain."""
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise JournalUnavailable(f"journal {path}: {error}") from error
+        digest = chain.digest(salt, body.encode())
+    except UnicodeEncodeError as error:
+        raise InputRejected("a text that is not Unicode cannot be recorded") from error
+    return _Sealed(event.type, salt, body, digest)

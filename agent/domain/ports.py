@@ -83,7 +83,8 @@ class Journal(Protocol):
     def append(self, events: Sequence[Event], deadline: Deadline) -> tuple[int, ...]:
         """Make ``events`` durable, next to each other; returns their sequence numbers when they are on disk.
 
-        Raises ``JournalUnavailable``. Then nothing is known to be recorded, though it may be.
+        Raises ``JournalUnavailable``. Then nothing is known to be recorded, though it may be. Raises ``InputRejected``
+        for text that is not Unicode; then nothing is recorded.
         """
 
     def append_later(self, event: Event) -> None:

@@ -32,6 +32,7 @@ from agent.domain.errors import BmnError, JournalUnavailable
 from agent.domain.model import Reason, Screened
 from agent.domain.phone_number import mask
 from agent.domain.profile import PROFILES
+from agent.domain.wording import counted
 from agent.finishing import NOTICE_NOT_DUE, FinishReport
 from agent.screening import ScreenRequest, Timings
 
@@ -157,7 +158,7 @@ class AgiScripts:
         try:
             self._app.redis.require_no_eviction()
             if lag := self._app.outbox.lag():
-                problems.append(f"{lag} list changes of the journal are not in Redis yet")
+                problems.append(f"Redis lacks {counted(lag, 'list change')} of the journal")
             status = self._app.registers.status(PROFILES[self._app.settings.dialling.profile])
             if status.current is None:
                 problems.append("no register is loaded")

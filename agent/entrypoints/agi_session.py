@@ -32,8 +32,8 @@ class Observer:
     """Asterisk ended the session early; the peer, and the request when it was complete."""
     session_timed_out: Callable[[str, AgiRequest | None], None] = _ignore
     """Asterisk kept us waiting too long; the peer, and the request when it was complete."""
-    protocol_violated: Callable[[str, AgiProtocolError], None] = _ignore
-    """A peer does not speak AGI: closed before there was a request."""
+    protocol_violated: Callable[[str, AgiRequest | None, AgiProtocolError], None] = _ignore
+    """A peer does not speak AGI, or refused a command: closed; the peer, and the request when it was complete."""
     request_failed: Callable[[AgiRequest, Exception], None] = _ignore
     """A handler, or the answer in its stead, raised."""
     accept_failed: Callable[[OSError], None] = _ignore
@@ -49,14 +49,17 @@ def read_request(channel: AgiChannel, peer: str, observer: Observer) -> AgiReque
     except AgiTimeout:
         observer.session_timed_out(peer, None)
     except AgiProtocolError as error:
-        observer.protocol_violated(peer, error)
+        observer.protocol_violated(peer, None, error)
     return None
 
 
 def answer(
     handle: Callable[[], None], failed: Callable[[], None], request: AgiRequest, peer: str, observer: Observer
 ) -> bool:
-    """Run ``handle``, and ``failed`` when it raises what it should not; True when ``handle`` came to its end."""
+    """Run ``handle``, and ``failed`` when it raises what it should not; True when ``handle`` came to its end.
+
+    A session that is broken is not answered again: there is nobody to hear it, and the call may be recorded already.
+    """
     for attempt in (handle, failed):
         try:
             attempt()
@@ -66,6 +69,9 @@ def answer(
             break
         except AgiTimeout:
             observer.session_timed_out(peer, request)
+            break
+        except AgiProtocolError as error:
+            observer.protocol_violated(peer, request, error)
             break
         except Exception as error:  # noqa: BLE001  # the one place: report, say no, go on
             observer.request_failed(request, error)

@@ -90,15 +90,11 @@ class FastAgiServer:
         self._observer = observer or Observer()
         self._listener: socket.socket | None = None
         self._stopping = False
-        self._stopped = False
         self._known_peers: dict[str, bool] = {}
-        # Reentrant, because stop() may run in a signal handler on top of itself.
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
         self._stalled = 0
         self._long = 0
-        # Held from start() to the end of stop(). A bare lock: a signal handler may release what the main thread awaits.
-        self._running = threading.Lock()
 
     @property
     def address(self) -> tuple[str, int]:
@@ -129,30 +125,23 @@ class FastAgiServer:
             listener.close()
             raise
         self._listener = listener
-        self._running.acquire()
-        for _ in range(self._limits.workers):
-            self._spawn(self._work)
-
-    def serve_forever(self) -> None:
-        """Start unless started, and return when ``stop`` is through."""
-        if self._listener is None:
-            self.start()
-        with self._running:
-            return
+        with self._lock:
+            for _ in range(self._limits.workers):
+                self._spawn(self._work)
 
     def stop(self, grace_s: float) -> bool:
         """Close the door, let running sessions end for ``grace_s``; True when all have ended. May be called again.
 
         Connections already in the kernel's backlog are still served, for at most half of the grace; what is left
         then is reset, and Asterisk goes on without a verdict. Sessions that outlive the grace are left to their own
-        limits on daemon threads. Fit for a signal handler on the main thread.
+        limits on daemon threads.
         """
         began = monotonic()
         self._stopping = True
         listener = self._listener
         if listener is None:
             return True
-        with suppress(OSError):  # a stop before, or on top of, this one was faster
+        with suppress(OSError):  # an earlier stop has closed it
             while monotonic() - began < grace_s / 2 and _tcp_info(listener, _UNACKED):
                 sleep(0.002)
             listener.shutdown(socket.SHUT_RDWR)  # wakes every accept; close alone would not
@@ -164,13 +153,13 @@ class FastAgiServer:
             thread.join(max(0.0, grace_s - (monotonic() - began)))
         listener.close()
         with self._lock:
-            if not self._stopped:
-                self._stopped = True
-                self._running.release()
             return not self._threads
 
     def _spawn(self, target: Callable[[], None]) -> None:
-        """Run ``target`` on a thread that ``stop`` waits for. Raises ``RuntimeError`` when there can be no more."""
+        """Run ``target`` on a thread that ``stop`` waits for; the caller holds the lock.
+
+        Raises ``RuntimeError`` when there can be no more threads.
+        """
 
         def run() -> None:
             try:
@@ -180,9 +169,8 @@ class FastAgiServer:
                     self._threads.discard(thread)
 
         thread = threading.Thread(target=run, daemon=True)
-        with self._lock:
-            thread.start()
-            self._threads.add(thread)
+        thread.start()
+        self._threads.add(thread)
 
     def _work(self) -> None:
         place = _Place(self._replace)

@@ -13,6 +13,7 @@ from agent import dialplan_names as names
 from agent import logs
 from agent.adapters.agi_channel import AgiChannel
 from agent.adapters.agi_values import AgiRequest
+from agent.adapters.journal_key import exposed_key
 from agent.bootstrap import Application
 from agent.domain.deadline import Deadline
 from agent.domain.errors import BmnError, ConfigurationError, JournalUnavailable
@@ -25,6 +26,7 @@ from agent.entrypoints.session_log import session_observer
 _DRAIN_EVERY_S: Final = 0.25
 STOP_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 _RECORD_MS: Final = 2_000
+_ANCHOR_EVERY_S: Final = 3_600
 
 
 def hold_stop_signals() -> None:
@@ -81,9 +83,12 @@ class Service:
             self._app.journal.append([started], Deadline.after_ms(_RECORD_MS))
             degraded = self._scripts.degraded()
             write = self._log.warning if degraded else self._log.info
-            write(logs.AGENT_STARTED, **about, version=release, listen=listen, degraded=degraded)
+            write(logs.AGENT_STARTED, **about, version=release, listen=listen, head=self._head(), degraded=degraded)
+            if exposed := exposed_key(self._app.settings.journal.key_path):
+                self._log.warning(logs.KEY_EXPOSED, why=exposed)
             drain.start()
-            signal.sigwait(STOP_SIGNALS)
+            while signal.sigtimedwait(STOP_SIGNALS, _ANCHOR_EVERY_S) is None:
+                self._log.info(logs.JOURNAL_ANCHORED, head=self._head())
             self._log.info(logs.AGENT_STOPPING, **about)
             self._ending.set()
             clean = self._server.stop(self._app.settings.agi.shutdown_grace_ms / 1000)
@@ -100,7 +105,14 @@ class Service:
         except JournalUnavailable as error:
             self._log.error(logs.AGENT_STOPPED, failure=str(error), **about)
         else:
-            self._log.info(logs.AGENT_STOPPED, **about)
+            self._log.info(logs.AGENT_STOPPED, head=self._head(), **about)
+
+    def _head(self) -> str | None:
+        """The journal's head, for a log that is kept elsewhere; None when it cannot be read now."""
+        try:
+            return str(self._app.journal.head())
+        except JournalUnavailable:
+            return None
 
     def _keep_drained(self) -> None:
         """Apply what a screening, another process or an outage of Redis left to be applied."""

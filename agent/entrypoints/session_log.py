@@ -15,8 +15,8 @@ def session_observer(log: FilteringBoundLogger) -> Observer:
     def aborted(why: str, peer: str, request: AgiRequest | None) -> None:
         log.warning(logs.SESSION_ABORTED, why=why, peer=peer, script=request.script if request else None)
 
-    def violated(peer: str, error: AgiProtocolError) -> None:
-        aborted(f"protocol: {error}", peer, None)
+    def violated(peer: str, request: AgiRequest | None, error: AgiProtocolError) -> None:
+        aborted(f"protocol: {error}", peer, request)
 
     return Observer(
         peer_refused=lambda peer: log.warning(logs.PEER_REFUSED, peer=peer),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-import signal
 import socket
 import struct
 import threading
@@ -464,29 +463,6 @@ def test_an_idle_server_stops_at_once(bench: Bench) -> None:
     began = monotonic()
     assert server.stop(WAIT_S) is True
     assert monotonic() - began < 1
-
-
-def test_stop_works_from_a_signal_handler_under_serve_forever(bench: Bench) -> None:
-    """That is how systemd ends it; even when the signal comes twice."""
-    server = bench.start()
-    address = server.address
-    results: list[bool] = []
-    before = signal.signal(signal.SIGTERM, lambda *_: results.append(server.stop(WAIT_S)))
-    try:
-
-        def kill() -> None:
-            screen(address)
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-
-        killer = threading.Thread(target=kill)
-        killer.start()
-        server.serve_forever()
-        killer.join()
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert results
-    assert all(results)
 
 
 def test_a_port_in_use_is_an_error_of_the_start(bench: Bench) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -146,6 +148,21 @@ def test_a_hangup_during_screening_is_logged_and_the_record_stays(site: Site) ->
     assert len(site.records("type = 'call.screened'")) == 2
 
 
+@pytest.mark.parametrize("reply", ["510 Invalid or unknown command", "200 result=0", "nonsense"])
+def test_an_asterisk_that_refuses_the_answer_is_not_asked_again(site: Site, reply: str) -> None:
+    """One call, one screening, one id; without variables the dialplan blocks."""
+    site.load()
+    with FakeAsterisk.call(site.address, "screen", "0612349999", "energy", "agent-1") as asterisk:
+        asterisk.read_command()
+        asterisk.send(f"{reply}\n")
+        asterisk.expect_end()
+    assert site.agent.stop() == 0
+    (line,) = site.agent.log("call.screened")
+    (record,) = site.records("type = 'call.screened'")
+    assert (line["call"], line["delivered"]) == (record["call"], False)
+    assert site.agent.log("request.failed") == []
+
+
 def test_health_tells_whether_a_call_could_be_made(site: Site) -> None:
     """Degraded without a register, ok with one."""
     with FakeAsterisk.call(site.address, "health") as asterisk:
@@ -183,6 +200,48 @@ def _wait_until(seen: Callable[[], bool]) -> None:
     while not seen():
         assert time.monotonic() < until
         time.sleep(0.01)
+
+
+def test_the_head_of_the_journal_is_logged_at_both_ends(site: Site) -> None:
+    """What is kept of it on another machine finds a journal that was set back."""
+    started = site.agent.log("agent.started")[0]["head"]
+    site.screen("0612349999", "energy", "a")
+    assert site.agent.stop() == 0
+    stopped = site.agent.log("agent.stopped")[0]["head"]
+    assert (started.split(":")[0], stopped.split(":")[0]) == ("1", "3")
+    for head in (started, stopped):
+        bmn("journal", "verify", "--expect", head, environment=site.environment)
+
+
+def test_a_key_that_others_can_read_is_logged(tmp_path: Path, redis_url: str) -> None:
+    """At every start."""
+    site = Site(tmp_path, redis_url)
+    site.load()
+    (tmp_path / "journal.db.key").chmod(0o644)
+    with site.agent:
+        assert site.agent.stop() == 0
+    assert "chmod 600" in site.agent.log("key.exposed")[0]["why"]
+
+
+def test_the_head_of_the_journal_is_logged_again_and_again(tmp_path: Path, redis_url: str) -> None:
+    """Once an hour; here every 10 ms."""
+    code = "from agent.entrypoints import cli, service; service._ANCHOR_EVERY_S = 0.01; cli.main()"
+    service = subprocess.Popen(
+        [sys.executable, "-c", code, "serve"],
+        env={**os.environ, **Site(tmp_path, redis_url).environment},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert service.stderr is not None
+    giving_up = threading.Timer(20, service.kill)
+    giving_up.start()
+    lines = (json.loads(line) for line in service.stderr)
+    heads = list(itertools.islice((line["head"] for line in lines if line["event"] == "journal.anchored"), 2))
+    service.terminate()
+    service.communicate()
+    giving_up.cancel()
+    assert [head.split(":")[0] for head in heads] == ["1", "1"]
+    assert service.returncode == 0
 
 
 def test_an_internal_error_blocks_with_its_own_reason(tmp_path: Path, redis_url: str) -> None:
@@ -240,6 +299,13 @@ def test_the_classic_script_gives_the_same_verdict(site: Site) -> None:
     assert out.startswith(SCREEN_SETS + '"block,registered,,')
     assert code == 0
     assert (line["event"], line["source"], line["number"]) == ("call.screened", "classic_agi", "061****678")
+
+
+def test_there_is_an_executable_for_each_script() -> None:
+    """``BMN_AGI`` may be the folder of them; the dialplan names the script behind it."""
+    folder = Path(__file__).parents[2] / "deploy" / "agi"
+    wanted = {value for name, value in vars(names).items() if name.startswith("SCRIPT_")}
+    assert {path.name for path in folder.iterdir() if os.access(path, os.X_OK)} == wanted
 
 
 def _classic(site: Site, *arguments: str) -> tuple[str, list[dict[str, Any]], int]:

@@ -72,7 +72,7 @@ def test_register_commands_tell_what_is_in_force(site: Bmn) -> None:
     first = site.json("register", "status")
     assert (first["in_force"]["count"], first["stale"], len(first["kept"])) == (3, False, 1)
     site.load("0612345678\n", "--allow-shrink")
-    assert "1 numbers" in site("register", "status")
+    assert "1 number as of" in site("register", "status")
     back = site.json("register", "rollback")
     assert (back["generation"], back["count"]) == (first["in_force"]["generation"], 3)
     assert "oldest load" in site("register", "rollback", code=4)
@@ -140,6 +140,40 @@ def test_customers_are_imported_whole_or_not_at_all(site: Bmn) -> None:
     assert "not CSV text in UTF-8" in site("customer", "import", str(path), *where, code=4)
 
 
+def test_the_newest_sale_is_the_evidence(site: Bmn) -> None:
+    """Whatever the order of lines, files and commands; what is older is neither recorded nor counted."""
+    where = ("--seller", "acme", "--product-group", "energy-contract")
+    path = site.folder / "customers.csv"
+
+    def imported(*lines: str) -> int:
+        path.write_text("number,sold_on,product\n" + "\n".join(lines) + "\n")
+        return int(site.json("customer", "import", str(path), *where)["added"])
+
+    def evidence() -> list[tuple[str, str]]:
+        return [(item["sold_on"], item["product"]) for item in site.json("customer", "list", "--seller", "acme")]
+
+    newer, older = "0612345678,2026-02-01,Gas", "+31612345678,2026-01-05,Stroom"
+    assert [imported(newer, older), imported(newer, older)] == [1, 0]
+    assert evidence() == [("2026-02-01", "Gas")]
+    assert imported(older) == 0
+    assert "already, by this sale or a later one, of acme" in site("customer", "add", "0612345678", *SALE)
+    assert evidence() == [("2026-02-01", "Gas")]
+    assert imported("0612345678,2026-03-01,Stroom") == 1
+    assert evidence() == [("2026-03-01", "Stroom")]
+
+
+def test_a_product_group_that_no_campaign_has_is_told(site: Bmn) -> None:
+    """It may be misspelt, and then exempts nobody; another campaign may come, so it is recorded."""
+    path = site.folder / "customers.csv"
+    path.write_text("number,sold_on,product\n0612345678,2026-01-05,Stroom\n")
+    warning = "no campaign of acme has the product group 'enrgy' (they have energy-contract, solar-panels)"
+    told = site("customer", "import", str(path), "--seller", "acme", "--product-group", "enrgy")
+    assert warning in told
+    assert "1 line read, 1 sale recorded" in told
+    assert warning in site("customer", "add", "0612345678", *SALE, "--product-group", "enrgy")
+    assert "warning" not in site("customer", "add", "0612345678", *SALE)
+
+
 def test_a_customer_is_added_and_removed(site: Bmn) -> None:
     """One at a time, with dates that can be."""
     site.load()
@@ -195,6 +229,15 @@ def test_one_number_and_one_call_can_be_looked_up(site: Bmn) -> None:
     assert "exclude each other" in site("log", "--json", "--csv", code=2)
 
 
+def test_a_key_that_others_can_read_is_told(site: Bmn) -> None:
+    """Whoever reads it can forge the journal; every command still works."""
+    site.load()
+    assert "warning" not in site("optout", "list", "--seller", "acme")
+    (site.folder / "journal.db.key").chmod(0o640)
+    for command in (["optout", "list", "--seller", "acme"], ["journal", "verify"]):
+        assert "warning: others can read the journal's key" in site(*command)
+
+
 def test_an_error_is_json_too_when_json_was_asked_for(site: Bmn) -> None:
     """So that a script need not parse sentences."""
     path = site.folder / "bad.txt"
@@ -236,7 +279,13 @@ def test_journal_verify_ends_with_1_for_a_broken_chain(site: Bmn) -> None:
     """And names the first bad record."""
     site.load()
     site("screen", "0612345678", "--campaign", "energy", code=1)
-    assert site("journal", "verify") == "whole: 2 records, none altered, removed or moved\n"
+    told = site("journal", "verify")
+    assert told.startswith("whole: 2 records, none altered, removed or moved\nhead 2:")
+    head = site.json("journal", "verify")["head"]
+    assert f"head {head}: " in told
+    assert site.json("journal", "verify", "--expect", head)["whole"] is True
+    assert "what follows record 2, up to 9, is gone" in site("journal", "verify", "--expect", "9" + head[1:], code=1)
+    assert "like 1234:" in site("journal", "verify", "--expect", "9", code=2)
     subprocess.run(
         ["sqlite3", str(site.folder / "journal.db"), "UPDATE records SET body = replace(body, 'block', 'allow')"],
         check=True,
@@ -253,6 +302,7 @@ def test_journal_verify_ends_with_1_for_a_broken_chain(site: Bmn) -> None:
         (["optout", "add", "+3225551234", "--seller", "acme"], 4, "of a country that the profile has no register for"),
         (["register", "import", "x", "--as-of", "1-11-2026"], 2, "--as-of"),
         (["screen", "0612345678"], 2, "--campaign"),
+        (["screen", "\udcff", "--campaign", "energy"], 4, "a text that is not Unicode cannot be recorded"),
         (["nonsense"], 2, "No such command"),
         (["agi", "nonsense"], 2, "nonsense"),
     ],
@@ -266,7 +316,7 @@ def test_a_wrong_configuration_ends_with_2_and_every_mistake(site: Bmn) -> None:
     """Before anything is touched."""
     (site.folder / "bmn.toml").write_text("[agi]\nworkers = 0\n[reddis]\n")
     told = site("register", "status", code=2)
-    assert "2 mistake(s)" in told
+    assert "2 mistakes" in told
     assert "agi.workers" in told
     assert "reddis: there is no such setting" in told
     assert not (site.folder / "journal.db").exists()
@@ -276,8 +326,15 @@ def test_a_service_that_is_away_ends_with_3(site: Bmn) -> None:
     """Redis away; journal away. A choice that reached the journal is kept."""
     site.environment["BMN_REDIS_URL"] = "redis://127.0.0.1:1/0"
     assert "Redis at redis://127.0.0.1:1/0 (redis.url) cannot be used" in site("register", "status", code=3)
+    for url in ("redis://me:geheim@127.0.0.1:1/0", "redis://127.0.0.1:1/0?password=geheim", "redis://:g@h@127.0.0.1:1"):
+        site.environment["BMN_REDIS_URL"] = url
+        told = site("register", "status", code=3)
+        assert "Redis at redis://127.0.0.1:1" in told
+        assert "geheim" not in told
+        assert "h@" not in told
     told = site("optout", "add", "0612345678", "--seller", "acme", code=3)
     assert "it is recorded, and will be in force as soon as Redis is back" in told
+    assert "it is recorded, and will be in force" in site("optout", "add", "0612345678", "--seller", "acme", code=3)
     assert len(site.json("optout", "list", "--seller", "acme")) == 1
     site.environment["BMN_JOURNAL"] = str(site.folder / "absent" / "j.db")
     assert "there is no journal" in site("log", code=3)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from agent.adapters import journal_file
 from agent.adapters.journal_check import ChainCheck, verify
 from agent.adapters.sqlite_journal import SqliteJournal
 from agent.domain import chain
 from agent.domain.deadline import Deadline
-from agent.domain.errors import JournalKeyMissing, JournalUnavailable
+from agent.domain.errors import InputRejected, JournalKeyMissing, JournalUnavailable
 from agent.domain.journal_events import Event, EventType
 
 RECORDS = 12
@@ -54,19 +59,22 @@ def _key(path: Path) -> Path:
     return path.with_name("journal.key")
 
 
-def check(path: Path) -> ChainCheck:
+def check(path: Path, anchor: chain.Anchor | None = None) -> ChainCheck:
     """What `bmn journal verify` says."""
-    return verify(path, _key(path), lambda *_: None)
+    return verify(path, _key(path), lambda *_: None, anchor)
 
 
 def shell(path: Path, sql: str) -> None:
     """What somebody with the file and the sqlite3 shell, but without the key, can do."""
-    subprocess.run(["sqlite3", str(path), sql], check=True, capture_output=True)
+    done = subprocess.run(["sqlite3", str(path), sql], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_untouched_journal_is_whole(journal: SqliteJournal, path: Path) -> None:
     """While it is open, too."""
-    assert check(path) == ChainCheck(journal=journal.id, records=RECORDS, first_bad=None, problem="")
+    head = str(journal.head())
+    assert head.startswith(f"{RECORDS}:")
+    assert check(path) == ChainCheck(journal=journal.id, records=RECORDS, first_bad=None, problem="", head=head)
 
 
 TAMPERING = {
@@ -91,6 +99,8 @@ TAMPERING = {
        UPDATE records SET seq = 4 WHERE seq = 99""": 3,
     """INSERT INTO records (seq, at, type, salt, body, digest, link)
        SELECT 13, at, type, salt, body, digest, link FROM records WHERE seq = 12""": 13,
+    "UPDATE records SET body = replace(body, 'acme', CAST(x'ff' AS TEXT)) WHERE seq = 5": 5,
+    "UPDATE records SET type = CAST(x'ff' AS TEXT) WHERE seq = 5": 5,
     "UPDATE state SET protective = 3": 12,
     "DELETE FROM state": 1,
 }
@@ -104,6 +114,107 @@ def test_what_the_sqlite3_shell_changes_is_found(journal: SqliteJournal, path: P
     found = check(path)
     assert (found.first_bad, found.whole) == (first_bad, False)
     assert found.problem
+    assert "3161234" not in found.problem
+
+
+REDEFINING = {
+    """CREATE TRIGGER lie BEFORE INSERT ON records BEGIN SELECT RAISE(IGNORE); END""": "trigger 'lie'",
+    "CREATE VIEW lie AS SELECT 1": "view 'lie'",
+    "DROP INDEX records_by_type": "index 'records_by_type'",
+    """PRAGMA writable_schema = ON;
+       UPDATE sqlite_schema SET sql = replace(sql, '$.number', '$.seller') WHERE name = 'records'""": "table 'records'",
+}
+
+
+@pytest.mark.parametrize(("sql", "what"), REDEFINING.items(), ids=REDEFINING.values())
+def test_tables_that_would_lie_are_found(journal: SqliteJournal, path: Path, sql: str, what: str) -> None:
+    """Every record is as it was, but what is shown or kept of them would not be; nothing is appended either."""
+    journal.close()
+    shell(path, sql)
+    found = check(path)
+    assert (found.first_bad, found.problem) == (1, f"the journal's {what} is not ours, so what it shows may be false")
+    with pytest.raises(JournalUnavailable, match=f"tampered with: its {what} is not ours"):
+        SqliteJournal(path, _key(path))
+
+
+def behind_the_schema(path: Path, sql: str) -> None:
+    """Change records while no index follows and nothing is computed or checked; then the schema is as it was."""
+
+    def writable() -> closing[sqlite3.Connection]:
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.execute("PRAGMA writable_schema = ON")
+        return closing(connection)
+
+    with writable() as connection:
+        schema = list(connection.execute("SELECT * FROM sqlite_schema"))
+        connection.execute("DELETE FROM sqlite_schema WHERE type = 'index'")
+        bare = "CREATE TABLE records (seq INTEGER PRIMARY KEY, at, type, salt, body, digest, link)"
+        connection.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'records'", (bare,))
+    shell(path, sql)
+    with writable() as connection:
+        connection.execute("DELETE FROM sqlite_schema")
+        connection.executemany("INSERT INTO sqlite_schema VALUES (?, ?, ?, ?, ?)", schema)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE records SET salt = CAST(salt || x'7b' AS BLOB), body = substr(body, 2) WHERE seq = 5",
+        "UPDATE records SET body = CAST(body AS BLOB) WHERE seq = 5",
+        "UPDATE records SET salt = substr(salt, 1, 15), body = CAST(substr(salt, 16) AS TEXT) || body WHERE seq = 5",
+    ],
+)
+def test_a_body_that_begins_elsewhere_or_is_no_text_is_found(journal: SqliteJournal, path: Path, sql: str) -> None:
+    """Bytes moved between salt and body leave the digest as it was, and so does another type."""
+    journal.close()
+    behind_the_schema(path, sql)
+    assert check(path).first_bad == 5
+
+
+def test_an_index_that_hides_a_record_is_found(journal: SqliteJournal, path: Path) -> None:
+    """Screening looks for opt-outs by an index: this one says that the newest is something else."""
+    journal.close()
+    shell(path, "UPDATE records SET type = 'optout.removed' WHERE seq = 12")
+    behind_the_schema(path, "UPDATE records SET type = 'optout.added' WHERE seq = 12")
+    assert check(path).problem.startswith("the journal's indexes do not show all its records: ")
+
+
+def test_a_journal_set_back_to_an_older_state_is_found_by_an_anchor(journal: SqliteJournal, path: Path) -> None:
+    """The file alone is whole; what somebody noted elsewhere is not in it, also when others were appended since."""
+    older = journal.head()
+    journal.close()
+    copy = path.read_bytes()
+    with SqliteJournal(path, _key(path)) as ahead:
+        ahead.append([an_event()], soon())
+        newer = ahead.head()
+    assert check(path, older).whole
+    assert check(path, newer).whole
+    path.write_bytes(copy)
+    assert check(path).whole
+    assert (check(path, newer).first_bad, check(path, newer).records) == (RECORDS + 1, RECORDS)
+    with SqliteJournal(path, _key(path)) as again:
+        again.append([an_event()], soon())
+    assert check(path).whole
+    assert "not the one of the anchor" in check(path, newer).problem
+    assert check(path, older).whole
+    assert check(path, chain.Anchor(0, older.link)).first_bad == 1
+
+
+def test_an_anchor_is_read_as_it_was_written(journal: SqliteJournal) -> None:
+    """And nothing else is one."""
+    assert chain.Anchor.parse(str(journal.head())) == journal.head()
+    for text in ("", "12", "12:", "12:0F8C27D1A3B4E596", "-1:0f8c27d1a3b4e596", "12:0f8c27d1a3b4e596 "):
+        with pytest.raises(ValueError, match="anchor"):
+            chain.Anchor.parse(text)
+
+
+def test_a_body_that_is_no_text_is_named_when_it_is_read(journal: SqliteJournal, path: Path) -> None:
+    """By its record, and without what it holds."""
+    journal.close()
+    shell(path, "UPDATE records SET body = replace(body, 'acme', CAST(x'ff' AS TEXT)) WHERE seq = 5")
+    with SqliteJournal(path, _key(path)) as again, pytest.raises(JournalUnavailable, match="record 5 of") as caught:
+        list(again.records())
+    assert "3161234" not in str(caught.value)
 
 
 def test_a_swap_of_two_bodies_with_their_digests_is_found(journal: SqliteJournal, path: Path) -> None:
@@ -116,7 +227,8 @@ def test_a_swap_of_two_bodies_with_their_digests_is_found(journal: SqliteJournal
             f"UPDATE records SET (at, type, salt, body, digest) ="
             f" (SELECT at, type, salt, body, digest FROM swap WHERE seq = {other}) WHERE seq = {seq}"
             for seq, other in ((4, 9), (9, 4))
-        ),
+        )
+        + "; DROP TABLE swap",
     )
     assert check(path).first_bad == 4
 
@@ -151,6 +263,86 @@ def test_a_lost_journal_is_not_replaced_by_an_empty_one(journal: SqliteJournal, 
     with pytest.raises(JournalUnavailable, match="restore the journal"):
         SqliteJournal(path, _key(path))
     assert not path.exists()
+
+
+def test_a_start_that_was_cut_off_anywhere_is_finished_by_the_next(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed before the journal is there, or after it and before the key is in its place: nobody must repair it."""
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for step in ("_create_both", "publish_key"):
+        with monkeypatch.context() as cut_off:
+            cut_off.setattr(journal_file, step, killed)
+            with pytest.raises(KeyboardInterrupt):
+                SqliteJournal(path, _key(path))
+        with SqliteJournal(path, _key(path)) as journal:
+            assert journal.append([an_event()], soon()) == (1,)
+        assert sorted(file.name for file in path.parent.iterdir()) == ["journal.db", "journal.key"]
+        path.unlink()
+        _key(path).unlink()
+
+
+def test_key_and_journal_are_on_disk_with_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file whose folder was not synced may be gone after a power cut: both folders are, after the last change."""
+    path, key_path = tmp_path / "data" / "journal.db", tmp_path / "keys" / "journal.key"
+    synced: dict[Path, set[str]] = {}
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        fsync(descriptor)
+        target = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if target.is_dir():
+            synced[target] = {file.name for file in target.iterdir()}
+
+    monkeypatch.setattr(os, "fsync", watched)
+    SqliteJournal(path, key_path).close()
+    assert synced[key_path.parent] == {"journal.key"}
+    assert "journal.db" in synced[path.parent]
+
+
+def test_a_journal_on_read_only_media_is_read_and_not_written(
+    journal: SqliteJournal, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is made beside it; appending says so."""
+    journal.close()
+    monkeypatch.setattr(journal_file, "_is_on_read_only_media", lambda _: True)
+    with SqliteJournal(path, _key(path)) as again:
+        assert len(list(again.records())) == RECORDS
+        assert check(path).whole
+        with pytest.raises(JournalUnavailable, match="readonly"):
+            again.append([an_event()], soon())
+        assert sorted(file.name for file in path.parent.iterdir()) == ["journal.db", "journal.key"]
+
+
+def test_what_is_still_in_side_files_is_not_passed_over_on_read_only_media(
+    journal: SqliteJournal, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy with its -wal file holds records that the journal file alone does not."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert path.with_name(path.name + "-wal").exists()
+    assert check(path).records == RECORDS
+    journal.close()
+    assert journal_file._is_on_read_only_media(path)
+
+
+def test_who_locks_the_journal_is_named_and_not_waited_for_without_end(journal: SqliteJournal, path: Path) -> None:
+    """A shell that somebody forgot, whether the caller's time runs out first or SQLite's own."""
+    shell = subprocess.Popen(["sqlite3", str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert shell.stdin is not None
+    assert shell.stdout is not None
+    shell.stdin.write("BEGIN IMMEDIATE; SELECT 'locked';\n")
+    shell.stdin.flush()
+    assert shell.stdout.readline() == "locked\n"
+    for patience_ms in (100, 60_000):
+        with pytest.raises(JournalUnavailable, match=rf"is locked by sqlite3 \(process {shell.pid}\): nothing can"):
+            journal.append([an_event()], Deadline.after_ms(patience_ms))
+    journal.append_later(an_event())
+    journal.close()
+    assert journal._writer.is_alive(), "close did not wait for the lock"
+    shell.communicate("ROLLBACK;")
+    journal._writer.join(10)
+    assert check(path).records == RECORDS + 1
 
 
 def test_journal_and_key_are_for_their_owner_only(journal: SqliteJournal, path: Path) -> None:
@@ -234,13 +426,19 @@ def test_what_was_confirmed_survives_kill_9(path: Path) -> None:
         assert found.records - before >= confirmed
 
 
-def test_a_commit_reaches_the_disk_before_append_returns(path: Path) -> None:
-    """Seen from outside: between the write and the answer there is an fsync (strace is not needed: PRAGMA says so)."""
+def test_a_commit_reaches_the_disk_before_append_returns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection that writes has SQLite sync its write-ahead log at every commit: FULL is 2."""
+    seen: list[tuple[object, ...]] = []
+    write_batch = SqliteJournal._write_batch
+
+    def watched(journal: SqliteJournal, connection: sqlite3.Connection, batch: list[Any]) -> None:
+        seen.extend(connection.execute(f"PRAGMA {name}").fetchone() for name in ("journal_mode", "synchronous"))
+        write_batch(journal, connection, batch)
+
+    monkeypatch.setattr(SqliteJournal, "_write_batch", watched)
     with SqliteJournal(path, _key(path)) as journal:
         journal.append([an_event()], soon())
-        connection = journal._reader()
-        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert seen == [("wal",), (2,)]
 
 
 def test_a_full_disk_is_an_answer_and_not_the_end(path: Path) -> None:
@@ -261,6 +459,28 @@ def test_a_full_disk_is_an_answer_and_not_the_end(path: Path) -> None:
             signal.signal(signal.SIGXFSZ, previous)
         assert journal.append([an_event()], soon()) == (2,)
     assert check(path).records == 2
+
+
+def test_text_that_is_no_unicode_is_an_error_of_its_caller_only(journal: SqliteJournal, path: Path) -> None:
+    """The lone surrogate of an argument that was not UTF-8; the writer and everyone else go on."""
+    body = dict(an_event().body) | {"note": "\udcff"}
+    with pytest.raises(InputRejected, match="not Unicode"):
+        journal.append([Event(EventType.OPTOUT_ADDED, body)], soon())
+    assert journal.append([an_event()], soon()) == (RECORDS + 1,)
+    assert check(path).records == RECORDS + 1
+
+
+def test_no_error_whatsoever_ends_the_writer(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller hears of it, and the next append is written."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("nobody thought of this")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(journal, "_write_batch", fail)
+        with pytest.raises(JournalUnavailable, match="nobody thought of this"):
+            journal.append([an_event()], soon())
+    assert journal.append([an_event()], soon()) == (RECORDS + 1,)
 
 
 def test_appending_after_close_is_refused(journal: SqliteJournal) -> None:

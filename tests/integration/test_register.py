@@ -39,13 +39,13 @@ def load_bytes(app: Application, content: bytes, **options: bool) -> Imported:
         (b"", "is empty", ""),
         (b"\n\n", "there is no number", ""),
         (b"number\n", "there is no number", ""),
-        (b"0612345678\n06123\n0612345679\n", "1 of 3 lines are wrong", "register.txt, line 2: not a number"),
+        (b"0612345678\n06123\n0612345679\n", "1 of 3 lines is wrong", "register.txt, line 2: not a number"),
         (b"0612345678\n+3225551234\n", "1 of 2 lines", "line 2: not a number of region NL"),
         (b"0612345678,energy\n0612345679,gas\n", "1 of 2 lines", "line 2: unknown word 'gas'"),
-        (b"0612345678,\n", "1 of 1 lines", "line 1: unknown word '(empty)'"),
-        (b"0612345678,all;\n", "1 of 1 lines", "unknown word '(empty)'"),
+        (b"0612345678,\n", "1 of 1 line is wrong", "line 1: unknown word '(empty)'"),
+        (b"0612345678,all;\n", "1 of 1 line is wrong", "unknown word '(empty)'"),
         (b"name,address\nJan,Dorp\n", "2 of 2 lines", "line 1"),
-        (b"112\n", "1 of 1 lines", "line 1"),
+        (b"112\n", "1 of 1 line is wrong", "line 1"),
         (b"\xff\xfe0\x006\x001\x00", "not UTF-8", ""),
         (b"0612345678\n06123\x0045679\n", "NUL", ""),
         (b"0" * 5_000, "longer than", ""),
@@ -72,7 +72,7 @@ def test_a_rejection_is_in_the_journal(app: Application) -> None:
         load_bytes(app, b"0612345678\n06123\n")
     (record,) = app.journal.records(f"type = '{EventType.REGISTER_REJECTED}'")
     assert record.body["problems"] == 1
-    assert "1 of 2 lines are wrong" in str(record.body["problem"])
+    assert "1 of 2 lines is wrong" in str(record.body["problem"])
     assert record.body["files"][0]["name"] == "register.txt"  # type: ignore[index,call-overload]
 
 

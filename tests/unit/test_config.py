@@ -156,3 +156,11 @@ def test_an_override_that_fits_nowhere_is_a_mistake(tmp_path: Path) -> None:
     told = "\n".join(caught.value.problems)
     assert "redis.address: there is no such setting" in told
     assert "BMN_SELLERS__ACME__NAME__MORE" in told
+
+
+def test_a_password_is_never_shown() -> None:
+    """Not in the complaint about the address that it stands in."""
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings({"BMN_JOURNAL": "j.db", "BMN_REDIS_URL": "http://:geheim@host?password=geheim"})
+    assert "the address of Redis begins with" in caught.value.problems[0]
+    assert "geheim" not in str(caught.value.problems)

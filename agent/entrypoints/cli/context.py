@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from agent.adapters.journal_key import exposed_key
 from agent.bootstrap import Application, bootstrap
 from agent.config import Settings, load_settings
 from agent.domain.errors import InputRejected
@@ -21,7 +22,16 @@ def settings(**overrides: str) -> Settings:
 
 def application() -> Application:
     """The wired application; use it as a context manager."""
-    return bootstrap(settings())
+    config = settings()
+    app = bootstrap(config)
+    warn_of_exposed_key(config)
+    return app
+
+
+def warn_of_exposed_key(config: Settings) -> None:
+    """Say on stderr when others can read the journal's key."""
+    if exposed := exposed_key(config.journal.key_path):
+        click.echo(f"bmn: warning: {exposed}", err=True)
 
 
 def profile_option(command: Any) -> Any:

@@ -10,8 +10,22 @@ from pathlib import Path
 import click
 
 from agent.adapters.customer_file import read_customers
+from agent.config import Settings
 from agent.domain.seller_list_entries import Sale
+from agent.domain.wording import counted
 from agent.entrypoints.cli import context, output, reveal
+
+
+def _warn_of_unused(config: Settings, seller: str, product_group: str) -> None:
+    """Say on stderr when no campaign could make use of the exemption: the name may be misspelt."""
+    known = {item.product_group for item in config.campaigns.values() if item.seller == seller and item.product_group}
+    if product_group not in known:
+        has = f"they have {', '.join(sorted(known))}" if known else "they have none"
+        click.echo(
+            f"bmn: warning: no campaign of {seller} has the product group {product_group!r} ({has}), "
+            "so this exempts nobody",
+            err=True,
+        )
 
 
 def _product_group(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -55,12 +69,13 @@ def add(
         consumer = context.consumer_number(app.settings, number)
         if sold_on.date() > datetime.now().astimezone().date():
             raise click.BadParameter(f"the sale of {sold_on.date()} is in the future", param_hint="--sold-on")
+        _warn_of_unused(app.settings, seller, product_group)
         sale = Sale(sold_on=sold_on.date(), product=product, evidence=evidence)
         added = app.seller_lists.add_customers(seller, product_group, [(consumer, sale)], "command", lambda *_: None)
     if as_json:
         output.print_json({"seller": seller, "number": consumer.e164, "added": bool(added)})
     else:
-        state = "is a customer now" if added else "was a customer by this sale already"
+        state = "is a customer now" if added else "is a customer already, by this sale or a later one,"
         click.echo(f"{consumer.e164} {state} of {seller} for {product_group}")
 
 
@@ -76,13 +91,16 @@ def import_command(file: Path, seller: str, product_group: str, as_json: bool) -
     """
     with context.application() as app, output.progress_bar() as progress:
         context.check_seller(app.settings, seller)
+        _warn_of_unused(app.settings, seller, product_group)
         profile = context.chosen_profile(app.settings, None)
         sales = read_customers(file, profile, datetime.now().astimezone().date())
         added = app.seller_lists.add_customers(seller, product_group, sales, f"file {file.name}", progress)
     if as_json:
         output.print_json({"seller": seller, "lines": len(sales), "added": added})
     else:
-        click.echo(f"{added:,} of {len(sales):,} lines were new customers of {seller} for {product_group}")
+        click.echo(f"{seller}, {product_group}: {counted(len(sales), 'line')} read, {counted(added, 'sale')} recorded")
+        if added < len(sales):
+            click.echo("the others were on record already, or an earlier sale to the same customer")
 
 
 @customer.command(short_help="End an exemption, with the reason.")

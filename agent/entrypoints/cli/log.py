@@ -105,7 +105,7 @@ def log(
     show = _csv_writer() if as_csv else output.print_json_line if as_json else None
     with SqliteJournal(config.journal.path, config.journal.key_path, create=False) as journal:
         newest = limit if limit is not None else (-1 if since else 50)
-        last = journal.last_seq()
+        last = journal.head().seq
         query = " AND ".join(where)
         records = list(journal.records(f"{query} AND seq <= {last}", parameters, limit=newest, newest_first=True))
         rows = [_row(record, revealed) for record in reversed(records)]
@@ -125,7 +125,7 @@ def _following(journal: SqliteJournal, query: str, parameters: list[object], las
     """Records as they are appended, until the user interrupts."""
     try:
         while True:
-            newest = journal.last_seq()
+            newest = journal.head().seq
             if newest > last:
                 yield from journal.records(f"{query} AND seq > {last} AND seq <= {newest}", parameters)
                 last = newest

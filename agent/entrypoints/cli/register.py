@@ -10,6 +10,7 @@ import click
 
 from agent.adapters.register_files import open_register_file
 from agent.domain.model import Generation
+from agent.domain.wording import counted
 from agent.entrypoints.cli import context, output
 from agent.registers import ImportOptions, RegisterStatus
 
@@ -73,13 +74,13 @@ def import_command(
         return
     generation = imported.generation
     if imported.unchanged:
-        click.echo(f"in force already: {generation.id}, {generation.count:,} numbers as of {generation.as_of}")
+        click.echo(f"in force already: {generation.id}, {counted(generation.count, 'number')} as of {generation.as_of}")
         return
-    click.echo(f"in force: {generation.id}, {generation.count:,} numbers as of {generation.as_of}")
+    click.echo(f"in force: {generation.id}, {counted(generation.count, 'number')} as of {generation.as_of}")
     for blocked, count in imported.counts.items():
         click.echo(f"  {blocked:22} {count:>12,}")
     if imported.duplicates:
-        click.echo(f"  {imported.duplicates:,} repeated entries were taken once")
+        click.echo(f"  taken once although repeated: {imported.duplicates:,}")
     for freed in imported.freed:
         click.echo(f"let go: {freed} (register.keep_generations)")
     if status.stale:
@@ -96,7 +97,7 @@ def rollback(profile_key: str | None, as_json: bool) -> None:
     if as_json:
         output.print_json({"from": left.id, **_as_json(now_in_force)})
     else:
-        click.echo(f"in force: {now_in_force.id}, {now_in_force.count:,} numbers as of {now_in_force.as_of}")
+        click.echo(f"in force: {now_in_force.id}, {counted(now_in_force.count, 'number')} as of {now_in_force.as_of}")
         click.echo(f"left: {left.id}")
 
 
@@ -128,9 +129,8 @@ def _print_status(found: RegisterStatus) -> None:
         click.echo(f"{found.profile}: no register is loaded, so calls that need it are blocked (register_missing)")
     else:
         days = found.age.total_seconds() / 86_400
-        click.echo(
-            f"{found.profile}: {found.current.count:,} numbers as of {found.current.as_of} ({days:.1f} days old)"
-        )
+        numbers = counted(found.current.count, "number")
+        click.echo(f"{found.profile}: {numbers} as of {found.current.as_of} ({days:.1f} days old)")
         until = output.local_time(found.valid_until)
         click.echo(f"STALE since {until}: calls are blocked" if found.stale else f"valid until {until}")
     if found.kept:

@@ -1,0 +1,179 @@
+"""The journal as a file: its tables, how it is made and opened, and how one tells that somebody changed the tables.
+
+Tables (schema version 1):
+  ``records``  seq, at (microseconds since 1970 UTC), type, salt, body (JSON text), digest, link. The columns
+               ``number``, ``call``, ``verdict``, ``reason``, ``campaign``, ``seller`` and ``agent`` are computed from
+               the body by SQLite, for the indexes: there is no second copy that could say something else.
+  ``state``    one row: journal id, what its key must match, last seq, last link, its seal, and the last protective seq.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Literal
+
+from agent.adapters.journal_key import publish_key, read_key, require_own_key, write_new_key
+from agent.domain import chain
+from agent.domain.errors import JournalUnavailable
+
+SCHEMA_VERSION: Final = 1
+BUSY_MS: Final = 2_000
+"""How long one transaction waits for those of other processes, each a few milliseconds."""
+
+_COMPUTED: Final = ("number", "call", "verdict", "reason", "campaign", "seller", "agent")
+_SCHEMA: Final = f"""
+CREATE TABLE records (
+  seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, type TEXT NOT NULL,
+  salt BLOB, body TEXT, digest BLOB NOT NULL, link BLOB NOT NULL,
+  {", ".join(f"{name} TEXT GENERATED ALWAYS AS (json_extract(body, '$.{name}')) VIRTUAL" for name in _COMPUTED)}
+) STRICT;
+CREATE INDEX records_by_number ON records (number, seq) WHERE number IS NOT NULL;
+CREATE INDEX records_by_call ON records (call, seq) WHERE call IS NOT NULL;
+CREATE INDEX records_by_type ON records (type, seq);
+CREATE TABLE state (
+  one INTEGER PRIMARY KEY CHECK (one = 1), journal TEXT NOT NULL, key_check BLOB NOT NULL,
+  seq INTEGER NOT NULL, link BLOB NOT NULL, seal BLOB NOT NULL, protective INTEGER NOT NULL
+) STRICT;
+"""
+
+
+def connect(path: Path, mode: Literal["rw", "ro"] = "rw") -> sqlite3.Connection:
+    """A connection to the journal that is there already; on read-only media it reads."""
+    readable = "immutable=1" if _is_on_read_only_media(path) else f"mode={mode}"
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?{readable}", uri=True, isolation_level=None, check_same_thread=False
+    )
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+    # FULL makes SQLite sync the write-ahead log at every commit; NORMAL would lose the last ones in a power cut.
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _is_on_read_only_media(path: Path) -> bool:
+    """Whether SQLite's side files cannot be made. Where there are some, they hold records, and are needed."""
+    return not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
+
+
+def open_journal(path: Path, key_path: Path, *, create: bool) -> bytes:
+    """Make sure that the journal and its key exist and belong together; returns the key.
+
+    With ``create``, makes both when there is neither. Raises ``JournalUnavailable``.
+    """
+    try:
+        if not path.exists():
+            if not create:
+                raise JournalUnavailable(f"there is no journal at {path}")
+            _create(path, key_path)
+        elif create and not key_path.exists():
+            _finish(path, key_path)
+        key = read_key(key_path, path)
+        with translated(path), contextlib.closing(connect(path)) as connection:
+            require_known_version(connection, path)
+            changed = changed_definition(connection)
+            state = connection.execute("SELECT journal, key_check, seq, link, seal FROM state").fetchone()
+    except OSError as error:
+        raise JournalUnavailable(f"journal {path}: {error.strerror or error}") from error
+    if changed:
+        raise JournalUnavailable(f"journal {path} was tampered with: its {changed} is not ours (bmn journal verify)")
+    if state is None:
+        raise JournalUnavailable(f"journal {path} was tampered with: its state is gone (bmn journal verify)")
+    journal_id, key_check, seq, link, seal = state
+    require_own_key(key, journal_id, key_check, path)
+    if not secrets.compare_digest(chain.head(key, seq, link), seal):
+        raise JournalUnavailable(f"journal {path} was tampered with: its end is not sealed (bmn journal verify)")
+    return key
+
+
+def require_known_version(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise ``JournalUnavailable`` for a journal of another version of this software."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version != SCHEMA_VERSION:
+        raise JournalUnavailable(f"journal {path} has schema {version}; this version reads {SCHEMA_VERSION}")
+
+
+def changed_definition(connection: sqlite3.Connection) -> str:
+    """A table, index or trigger that is not as we made it, and so may lie about the records; empty when all are."""
+    changed = _definitions(connection) ^ _our_definitions()
+    return min((f"{kind} {name!r}" for kind, name, _, _ in changed), default="")
+
+
+@functools.cache
+def _our_definitions() -> frozenset[tuple[str, str, str, str]]:
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(_SCHEMA)
+        return _definitions(connection)
+
+
+def _definitions(connection: sqlite3.Connection) -> frozenset[tuple[str, str, str, str]]:
+    return frozenset(connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema"))
+
+
+def _create(path: Path, key_path: Path) -> None:
+    """Create the journal and its key. What a power cut leaves of it, the next start begins anew or finishes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked_folder(path) as folder:
+        if path.exists():
+            return
+        if key_path.exists():
+            raise JournalUnavailable(
+                f"journal {path} is gone, but its key {key_path} is there: restore the journal, for it holds the "
+                "opt-outs and the evidence; to begin a new one, move the key away"
+            )
+        _create_both(path, write_new_key(key_path))
+        os.fsync(folder)
+        publish_key(key_path)
+
+
+def _finish(path: Path, key_path: Path) -> None:
+    """Do what is left of a creation: the journal is there, and its key not yet in its place."""
+    with _locked_folder(path):
+        publish_key(key_path)
+
+
+@contextlib.contextmanager
+def _locked_folder(path: Path) -> Iterator[int]:
+    """Have the folder of ``path`` to oneself: processes that start at once create one journal."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def _create_both(path: Path, key: bytes) -> None:
+    """Make the journal beside its final name and link it in, so that it is never there half-made."""
+    journal_id = secrets.token_hex(8)
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    try:
+        with translated(path), contextlib.closing(connect(draft)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(_SCHEMA)
+            link = chain.first_link(key, journal_id)
+            connection.execute(
+                "INSERT INTO state VALUES (1, ?, ?, 0, ?, ?, 0)",
+                (journal_id, chain.key_check(key, journal_id), link, chain.head(key, 0, link)),
+            )
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        os.link(draft, path)
+    finally:
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{draft}{suffix}").unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """SQLite's errors, in the words of the domain."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise JournalUnavailable(f"journal {path}: {error}") from error
