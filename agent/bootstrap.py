@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
+from agent import logs
 from agent.adapters.call_ids import new_call_id
 from agent.adapters.journal_views import JournalSellerLists
 from agent.adapters.redis_connection import RedisServer
 from agent.adapters.redis_generations import RedisGenerations
+from agent.adapters.redis_list_changes import RedisListChanges
 from agent.adapters.redis_lists import RedisLists
 from agent.adapters.sqlite_journal import SqliteJournal
 from agent.config import Settings
@@ -27,6 +29,10 @@ from agent.seller_lists import SellerLists
 def now_utc() -> datetime:
     """The clock of this system: aware UTC."""
     return datetime.now(UTC)
+
+
+def _log_restart(why: str) -> None:
+    logs.logger().error(logs.OUTBOX_RESTARTED, why=why)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +72,7 @@ def bootstrap(settings: Settings) -> Application:
         connect_timeout_ms=settings.redis.connect_timeout_ms,
         command_timeout_ms=settings.redis.command_timeout_ms,
     )
-    lists = RedisLists(redis, journal.id)
-    outbox = Outbox(journal, lists)
+    outbox = Outbox(journal, RedisListChanges(redis, journal.id, journal.mark), _log_restart)
     by = getpass.getuser()
     campaigns = settings.domain_campaigns()
     return Application(
@@ -77,7 +82,7 @@ def bootstrap(settings: Settings) -> Application:
         redis=redis,
         outbox=outbox,
         screening=Screening(
-            lists=lists,
+            lists=RedisLists(redis, journal.id, journal.mark),
             journal=journal,
             outbox=outbox,
             campaigns=campaigns,

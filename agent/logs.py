@@ -19,6 +19,7 @@ CALL_SCREENED: Final = "call.screened"
 HEALTH_ANSWERED: Final = "health.answered"
 OUTBOX_DRAINED: Final = "outbox.drained"
 OUTBOX_BLOCKED: Final = "outbox.blocked"
+OUTBOX_RESTARTED: Final = "outbox.restarted"
 PEER_REFUSED: Final = "peer.refused"
 REQUEST_FAILED: Final = "request.failed"
 REQUEST_OVERDUE: Final = "request.overdue"
@@ -34,6 +35,7 @@ EVENTS: Final = {
     HEALTH_ANSWERED: "the health script found something degraded",
     OUTBOX_DRAINED: "list changes of the journal were applied to Redis by the background drain",
     OUTBOX_BLOCKED: "list changes wait because Redis or the journal is away; said once per outage",
+    OUTBOX_RESTARTED: "the journal was restored from a backup: all of it is applied to Redis again",
     PEER_REFUSED: "a connection from outside agi.allowed_peers was closed",
     REQUEST_FAILED: "an unexpected error in a handler; the call was blocked with internal_error",
     REQUEST_OVERDUE: "a request waited longer than its deadline; a screening was blocked with overloaded",

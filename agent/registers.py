@@ -85,6 +85,7 @@ class Registers:
         self, profile: Profile, files: Sequence[RegisterFile], options: ImportOptions, progress: Progress
     ) -> Imported:
         """Load ``files`` as one generation. Raises ``InputRejected`` with everything as it was."""
+        self._outbox.drain()
         current = self._generations.current(profile.key)
         if current is not None and (current.as_of, current.sha256) == (options.as_of, _sha256(files)):
             return Imported(generation=current, counts={}, lines=0, duplicates=0, freed=(), unchanged=True)
@@ -139,9 +140,9 @@ class Registers:
         self._require_in_force(older[-1])
         return current, older[-1]
 
-    def status(self, profile: Profile) -> RegisterStatus:
+    def status(self, profile: Profile, deadline: Deadline | None = None) -> RegisterStatus:
         """What is loaded for ``profile``."""
-        current, now = self._generations.current(profile.key), self._clock()
+        current, now = self._generations.current(profile.key, deadline), self._clock()
         valid_until = profile.valid_until(current) if current else None
         return RegisterStatus(
             profile=profile.key,
@@ -149,7 +150,7 @@ class Registers:
             valid_until=valid_until,
             stale=valid_until is not None and now > valid_until,
             age=now - (valid_until - timedelta(days=profile.load_valid_days)) if valid_until else None,
-            kept=self._generations.kept(profile.key),
+            kept=self._generations.kept(profile.key, deadline),
         )
 
     def _require_in_force(self, generation: Generation) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import redis
 from redis.backoff import NoBackoff
@@ -14,7 +14,9 @@ from redis.connection import ConnectionPool
 from redis.retry import Retry
 
 from agent.domain.deadline import Deadline
-from agent.domain.errors import LookupTimedOut, LookupUnavailable
+from agent.domain.errors import ListsEvicted, LookupTimedOut, LookupUnavailable
+
+_MEMORY: Final = ("INFO", "memory")
 
 
 class RedisServer:
@@ -33,15 +35,17 @@ class RedisServer:
         self._name = re.sub(r"//[^@/]*@", "//", url)  # without the password
         self.client = redis.Redis(connection_pool=self._pool)
         self._connect_timeout_ms = connect_timeout_ms
+        self._command_timeout_ms = command_timeout_ms
         self._local = threading.local()
 
-    def pipeline_read(self, commands: Sequence[Sequence[str | int]], deadline: Deadline) -> list[Any]:
+    def pipeline_read(self, commands: Sequence[Sequence[str | int]], deadline: Deadline | None = None) -> list[Any]:
         """Send reading ``commands`` in one write and return their replies, in order: one round trip.
 
         Each thread keeps a connection. One that turns out to be dead (Redis was restarted) is replaced and the
-        commands are sent once more; only commands that change nothing may come here. Raises ``LookupTimedOut`` or
-        ``LookupUnavailable``.
+        commands are sent once more; only commands that change nothing may come here. Without a ``deadline``, the
+        time for commands off the dial path holds. Raises ``LookupTimedOut`` or ``LookupUnavailable``.
         """
+        deadline = deadline or Deadline.after_ms(self._command_timeout_ms)
         kept = getattr(self._local, "connection", None)
         if kept is not None:
             with contextlib.suppress(redis.ConnectionError):
@@ -52,19 +56,19 @@ class RedisServer:
             fresh.socket_timeout = max(deadline.remaining_s(), 0.001)
             fresh.socket_connect_timeout = min(self._connect_timeout_ms / 1000, fresh.socket_timeout)
             fresh.connect()
-            refuse_eviction(fresh)
+            policy, *replies = self._exchange(fresh, [_MEMORY, *commands], deadline)
+        _refuse_eviction(policy)
         self._local.connection = fresh
-        with _translated(self._name):
-            return self._exchange(fresh, commands, deadline)
+        return replies
 
-    def require_no_eviction(self) -> None:
-        """Raise ``LookupUnavailable`` when this Redis may throw numbers away."""
-        with _translated(self._name):
-            connection: Any = self._pool.get_connection()
-            try:
-                refuse_eviction(connection)
-            finally:
-                self._pool.release(connection)
+    def require_no_eviction(self, deadline: Deadline | None = None) -> None:
+        """Raise ``ListsEvicted`` when Redis evicts our keys once its memory is full.
+
+        A number that was evicted would look as if it were not registered. Our lists have no time to live, so the
+        policies ``volatile-…`` leave them alone.
+        """
+        (info,) = self.pipeline_read([_MEMORY], deadline)
+        _refuse_eviction(info)
 
     def _exchange(self, connection: Any, commands: Sequence[Sequence[str | int]], deadline: Deadline) -> list[Any]:
         """One write, as many replies as commands. A connection that failed in any way is not used again."""
@@ -100,19 +104,12 @@ class RedisServer:
         self._pool.disconnect()
 
 
-def refuse_eviction(connection: Any) -> None:
-    """Raise ``LookupUnavailable`` when Redis evicts our keys once its memory is full.
-
-    A number that was evicted would look as if it were not registered. Our keys have no time to live, so the policies
-    ``volatile-…`` leave them alone.
-    """
-    connection.send_command("INFO", "memory", check_health=False)
-    info = connection.read_response()
-    policy = re.search(r"maxmemory_policy:(\S+)", info if isinstance(info, str) else info.decode())
+def _refuse_eviction(info: str) -> None:
+    policy = re.search(r"maxmemory_policy:(\S+)", info)
     if policy is not None and policy[1].startswith("allkeys-"):
-        raise LookupUnavailable(
+        raise ListsEvicted(
             f"Redis may evict numbers when its memory is full (maxmemory-policy {policy[1]}): "
-            "set maxmemory-policy noeviction, then load the register again"
+            "set maxmemory-policy noeviction, then run bmn rebuild"
         )
 
 

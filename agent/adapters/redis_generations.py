@@ -13,8 +13,9 @@ from typing import Any, Final
 import redis
 
 from agent.adapters import redis_keys
-from agent.adapters.generation_json import generation_from_json, generation_to_json
 from agent.adapters.redis_connection import RedisServer
+from agent.adapters.redis_values import generation_from_text, generation_to_text
+from agent.domain.deadline import Deadline
 from agent.domain.errors import InputRejected, LookupUnavailable
 from agent.domain.model import Blocked, Generation
 from agent.domain.phone_number import SUFFIX_DIGITS
@@ -33,17 +34,15 @@ class RedisGenerations:
     def __init__(self, server: RedisServer) -> None:
         self._server = server
 
-    def current(self, profile: str) -> Generation | None:
+    def current(self, profile: str, deadline: Deadline | None = None) -> Generation | None:
         """The generation in force."""
-        with self._server.commands() as client:
-            pointer: Any = client.get(redis_keys.current(profile))
-        return generation_from_json(pointer) if pointer else None
+        (pointer,) = self._server.pipeline_read([("GET", redis_keys.current(profile))], deadline)
+        return generation_from_text(pointer) if pointer else None
 
-    def kept(self, profile: str) -> tuple[Generation, ...]:
+    def kept(self, profile: str, deadline: Deadline | None = None) -> tuple[Generation, ...]:
         """Every complete generation, oldest load first."""
-        with self._server.commands() as client:
-            texts: Any = client.hvals(redis_keys.generations(profile))
-        return tuple(sorted((generation_from_json(text) for text in texts), key=lambda item: item.loaded_at))
+        (texts,) = self._server.pipeline_read([("HVALS", redis_keys.generations(profile))], deadline)
+        return tuple(sorted((generation_from_text(text) for text in texts), key=lambda item: item.loaded_at))
 
     def load(self, generation: Generation, lists: Mapping[Blocked, Sequence[int]], progress: Progress) -> None:
         """Write a complete generation without putting it in force; see ``agent.domain.ports.Generations``."""
@@ -84,7 +83,7 @@ class RedisGenerations:
         if written != total:
             raise LookupUnavailable(f"Redis took {written} of {total} entries: the load was not put in force")
         with client.pipeline(transaction=True) as pipe:
-            pipe.hset(redis_keys.generations(profile), generation.id, generation_to_json(generation))
+            pipe.hset(redis_keys.generations(profile), generation.id, generation_to_text(generation, total))
             pipe.hdel(redis_keys.loading(profile), generation.id)
             pipe.execute()
 
@@ -124,6 +123,15 @@ def _by_prefix(numbers: Iterable[int]) -> Iterator[tuple[str, list[bytes]]]:
     for prefix, group in groupby(numbers, key=lambda number: number // _SPAN):
         start = prefix * _SPAN
         yield str(prefix), [_MEMBERS[number - start] for number in group]
+
+
+def count_entries(client: Any, generation: str) -> int:
+    """The members of every set of a generation together, as Redis holds them."""
+    keys = client.scan_iter(match=redis_keys.register_sets_pattern(generation), count=_SCAN_COUNT)
+    with client.pipeline(transaction=False) as pipe:
+        for key in set(keys):  # SCAN may name a key twice
+            pipe.scard(key)
+        return sum(pipe.execute())
 
 
 def _unlink(client: Any, generation: str) -> None:

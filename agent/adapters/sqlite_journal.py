@@ -31,7 +31,7 @@ from agent.adapters.journal_key import read_key, require_own_key, write_new_key
 from agent.domain import chain
 from agent.domain.deadline import Deadline
 from agent.domain.errors import JournalUnavailable
-from agent.domain.journal_events import LIST_CHANGES, PROTECTIVE_CHANGES, Event, EventType, Record
+from agent.domain.journal_events import LIST_CHANGES, PROTECTIVE_CHANGES, Event, EventType, Mark, Record
 
 SCHEMA_VERSION: Final = 1
 _BATCH: Final = 512
@@ -174,6 +174,14 @@ class SqliteJournal:
         connection.execute("COMMIT")
 
     # --- reading
+
+    def mark(self, seq: int) -> Mark | None:
+        """See ``agent.domain.ports.Journal``."""
+        if seq == 0:
+            return Mark(journal=self.id, seq=0, link="")
+        with _translated(self.path):
+            row = self._reader().execute("SELECT link FROM records WHERE seq = ?", (seq,)).fetchone()
+        return Mark(journal=self.id, seq=seq, link=row[0].hex()) if row is not None else None
 
     def protective_head(self) -> int:
         """See ``agent.domain.ports.Journal``."""

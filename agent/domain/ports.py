@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agent.domain.deadline import Deadline
-from agent.domain.journal_events import Event, Record
+from agent.domain.journal_events import Event, Mark, Record
 from agent.domain.model import Blocked, Campaign, Facts, Generation
 from agent.domain.phone_number import PhoneNumber
 
@@ -19,30 +19,44 @@ class Lists(Protocol):
         """What the lists say of ``number`` for ``campaign``, in one round trip.
 
         ``applied`` is the journal record up to which changes must be in the lists. Raises ``ListsBehind`` when they
-        are not, ``LookupTimedOut`` or ``LookupUnavailable`` when there is no answer.
+        are not, or stand at a record that the journal does not know; ``ListsForeign`` when they are those of another
+        journal; ``LookupTimedOut`` or ``LookupUnavailable`` when there is no answer.
         """
 
 
 class ListChanges(Protocol):
     """The side of the lists that the outbox writes to."""
 
-    def applied(self) -> int:
-        """The last journal record that has been applied; 0 for lists that know nothing of this journal."""
+    def applied(self, deadline: Deadline | None = None) -> Mark | None:
+        """The last journal record that has been applied; None for lists that know of no journal.
 
-    def apply(self, records: Sequence[Record], after: int) -> bool:
-        """Apply ``records`` in order and move ``applied`` to the last of them, all or nothing.
+        Raises ``ListsForeign`` when they are those of another journal.
+        """
+
+    def require_no_eviction(self) -> None:
+        """Raise ``ListsEvicted`` when the lists may lose numbers. Then nothing that they hold is believed any more."""
+
+    def apply(self, records: Sequence[Record], after: Mark, upto: Mark) -> bool:
+        """Apply ``records`` in order and move ``applied`` to ``upto``, the last of them: all or nothing.
 
         Returns False, with nothing changed, when ``applied`` is no longer ``after``: someone else was first.
+        """
+
+    def restart(self, after: Mark | None) -> None:
+        """Move ``applied`` to the beginning of the journal, unless it is no longer ``after``.
+
+        What the lists hold stays, for it protects; but customers go, for an exemption needs its record. Lists without
+        any mark have lost keys: then no register stays in force either until its record was applied again.
         """
 
 
 class Generations(Protocol):
     """The loads of the register that Redis holds."""
 
-    def current(self, profile: str) -> Generation | None:
+    def current(self, profile: str, deadline: Deadline | None = None) -> Generation | None:
         """The generation in force."""
 
-    def kept(self, profile: str) -> tuple[Generation, ...]:
+    def kept(self, profile: str, deadline: Deadline | None = None) -> tuple[Generation, ...]:
         """Every complete generation, oldest load first."""
 
     def load(self, generation: Generation, lists: Mapping[Blocked, Sequence[int]], progress: Progress) -> None:
@@ -74,6 +88,9 @@ class Journal(Protocol):
 
     def append_later(self, event: Event) -> None:
         """Append as soon as may be, without waiting and without an answer."""
+
+    def mark(self, seq: int) -> Mark | None:
+        """What identifies record ``seq`` (0: the beginning); None when there is no such record."""
 
     def protective_head(self) -> int:
         """The newest record that may turn an allow into a block; 0 when there is none."""

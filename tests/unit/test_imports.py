@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "config": {"domain", "config"},
     "logs": {"domain", "logs"},
     "dialplan_names": set[str](),
-    "bootstrap": {"domain", "use cases", "adapters", "config"},
+    "bootstrap": {"domain", "use cases", "adapters", "config", "logs"},
     "entrypoints": {"domain", "use cases", "adapters", "config", "logs", "dialplan_names", "bootstrap", "entrypoints"},
 }
 SINGLE = {"config", "logs", "dialplan_names", "bootstrap"}

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from agent import logs
 from agent.bootstrap import Application, bootstrap
 from agent.config import Settings, load_settings
 from agent.domain.errors import InputRejected
@@ -20,8 +21,10 @@ def settings(**overrides: str) -> Settings:
 
 
 def application() -> Application:
-    """The wired application; use it as a context manager."""
-    return bootstrap(settings())
+    """The wired application, with its log on stderr; use it as a context manager."""
+    config = settings()
+    logs.configure(config.logs.level)
+    return bootstrap(config)
 
 
 def profile_option(command: Any) -> Any:

@@ -1,0 +1,132 @@
+"""The lists in Redis as the outbox changes them: one transaction for each batch of journal records."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import redis
+
+from agent.adapters import redis_keys
+from agent.adapters.redis_connection import RedisServer
+from agent.adapters.redis_generations import count_entries
+from agent.adapters.redis_values import entries_of, mark_from_text, mark_to_text, pointer_from_text, pointer_to_text
+from agent.domain.deadline import Deadline
+from agent.domain.errors import JournalUnavailable, ListsEvicted
+from agent.domain.journal_events import EventType, Mark, Record
+from agent.domain.phone_number import PhoneNumber
+
+_SCAN_COUNT: Final = 2_000
+
+
+class RedisListChanges:
+    """See ``agent.domain.ports.ListChanges``. ``mark_of`` asks the journal for a record's mark. Thread-safe."""
+
+    def __init__(self, server: RedisServer, journal_id: str, mark_of: Callable[[int], Mark | None]) -> None:
+        self._server = server
+        self._journal_id = journal_id
+        self._mark_of = mark_of
+
+    def applied(self, deadline: Deadline | None = None) -> Mark | None:
+        """See ``agent.domain.ports.ListChanges``."""
+        (text,) = self._server.pipeline_read([("GET", redis_keys.APPLIED)], deadline)
+        return mark_from_text(text, self._journal_id)
+
+    def require_no_eviction(self) -> None:
+        """See ``agent.domain.ports.ListChanges``."""
+        try:
+            self._server.require_no_eviction()
+        except ListsEvicted:
+            if self.applied() is not None:
+                with self._server.commands() as client:
+                    client.delete(redis_keys.APPLIED)
+            raise
+
+    def apply(self, records: Sequence[Record], after: Mark, upto: Mark) -> bool:
+        """See ``agent.domain.ports.ListChanges``."""
+        profiles = sorted({str(record.body["profile"]) for record in records if "generation" in record.body})
+        watched = [redis_keys.APPLIED]
+        for profile in profiles:
+            watched += [redis_keys.generations(profile), redis_keys.current(profile)]
+        with self._server.commands() as client, client.pipeline(transaction=True) as pipe:
+            pipe.watch(*watched)
+            if pipe.get(redis_keys.APPLIED) != mark_to_text(after):
+                return False
+            pointers = {profile: self._pointer(profile, records, client, pipe) for profile in profiles}
+            pipe.multi()
+            for record in records:
+                try:
+                    _apply(pipe, record)
+                except KeyError as error:
+                    raise JournalUnavailable(f"record {record.seq} was altered: it has no {error}") from error
+            for profile, pointer in pointers.items():
+                if pointer is None:
+                    pipe.delete(redis_keys.current(profile))
+                else:
+                    pipe.set(redis_keys.current(profile), pointer)
+            pipe.set(redis_keys.APPLIED, mark_to_text(upto))
+            try:
+                pipe.execute()
+            except redis.WatchError:
+                return False
+        return True
+
+    def restart(self, after: Mark | None) -> None:
+        """See ``agent.domain.ports.ListChanges``."""
+        with self._server.commands() as client, client.pipeline(transaction=True) as pipe:
+            pipe.watch(redis_keys.APPLIED)
+            if pipe.get(redis_keys.APPLIED) != (mark_to_text(after) if after is not None else None):
+                return
+            gone = list(client.scan_iter(match=redis_keys.customer_sets_pattern(), count=_SCAN_COUNT))
+            if after is None:
+                gone += client.scan_iter(match=redis_keys.currents_pattern(), count=_SCAN_COUNT)
+            pipe.multi()
+            for key in gone:
+                pipe.unlink(key)
+            pipe.set(redis_keys.APPLIED, mark_to_text(Mark(journal=self._journal_id, seq=0, link="")))
+            with contextlib.suppress(redis.WatchError):  # someone else was first
+                pipe.execute()
+
+    def _pointer(self, profile: str, records: Sequence[Record], client: Any, pipe: Any) -> str | None:
+        """What the pointer of ``profile`` is after ``records``; None for no generation in force.
+
+        A generation that Redis lost, or lost a part of, is not replaced by an older one that it still has: then no
+        register is in force, which blocks, and loudly. A newer load stays in force of which a journal that was restored
+        from a backup knows nothing.
+        """
+        last = [record for record in records if "generation" in record.body and record.body["profile"] == profile][-1]
+        pointer: str | None = pipe.get(redis_keys.current(profile))
+        if pointer is not None:
+            by, since = pointer_from_text(pointer, self._journal_id)
+            if since > last.at and (by is None or self._mark_of(by.seq) != by):
+                return pointer
+        generation, mark = str(last.body["generation"]), self._mark_of(last.seq)
+        text = pipe.hget(redis_keys.generations(profile), generation)
+        if text is None or mark is None or count_entries(client, generation) != entries_of(text):
+            return None
+        return pointer_to_text(text, mark, last.at)
+
+
+def _apply(pipe: Any, record: Record) -> None:
+    """Queue what one record changes. Applying a record twice changes nothing more."""
+    body = record.body
+    match record.type:
+        case EventType.OPTOUT_ADDED | EventType.OPTOUT_REMOVED:
+            number = _number(record)
+            key = redis_keys.optout_set(number.prefix, str(body["seller"]))
+            change = pipe.sadd if record.type is EventType.OPTOUT_ADDED else pipe.srem
+            change(key, number.suffix)
+        case EventType.CUSTOMER_ADDED | EventType.CUSTOMER_REMOVED:
+            number = _number(record)
+            key = redis_keys.customer_set(number.prefix, str(body["seller"]), str(body["product_group"]))
+            change = pipe.sadd if record.type is EventType.CUSTOMER_ADDED else pipe.srem
+            change(key, number.suffix)
+        case EventType.REGISTER_LOADED | EventType.REGISTER_ROLLED_BACK:
+            return  # ``_pointer`` has seen to it
+        case _:
+            raise ValueError(f"{record.type} changes no list")
+
+
+def _number(record: Record) -> PhoneNumber:
+    return PhoneNumber(digits=str(record.body["number"]).lstrip("+"))
