@@ -15,8 +15,9 @@ from agent.domain.errors import InputRejected, JournalUnavailable, LookupUnavail
 from agent.domain.journal_events import Event, EventType, JsonValue
 from agent.domain.model import Blocked, Generation
 from agent.domain.phone_number import PhoneNumber, read_dialled
-from agent.domain.ports import Generations, Journal, Progress, RegisterFile
+from agent.domain.ports import GenerationChanges, Generations, Journal, Progress, RegisterFile
 from agent.domain.profile import Profile
+from agent.domain.register_history import RegisterHistory, register_history
 from agent.outbox import Outbox
 
 _APPEND_TIMEOUT_MS: Final = 10_000
@@ -86,18 +87,34 @@ class Registers:
     ) -> Imported:
         """Load ``files`` as one generation. Raises ``InputRejected`` with everything as it was."""
         self._outbox.drain()
+        loaded = self._history(profile).in_force
         current = self._generations.current(profile.key)
-        if current is not None and (current.as_of, current.sha256) == (options.as_of, _sha256(files)):
+        asked = (loaded.body["generation"] if loaded is not None else None, options.as_of, _sha256(files))
+        if current is not None and (current.id, current.as_of, current.sha256) == asked:
             return Imported(generation=current, counts={}, lines=0, duplicates=0, freed=(), unchanged=True)
         try:
             self._check_dates(profile, options)
             read = _read_rows(profile, files, progress)
-            self._check_size(profile, read.numbers, options)
-            generation = self._new_generation(profile, files, options, read.numbers)
-            self._generations.load(generation, read.lists, progress)
+            with self._generations.changing(profile.key) as changes:
+                self._check_dates(profile, options)  # again, for another import may have come in between
+                self._check_size(profile, read.numbers, options)
+                return self._load(profile, files, options.as_of, read, changes, progress)
         except InputRejected as error:
             self._journal_rejection(profile, files, options, error)
             raise
+
+    def _load(
+        self,
+        profile: Profile,
+        files: Sequence[RegisterFile],
+        as_of: date,
+        read: _Rows,
+        changes: GenerationChanges,
+        progress: Progress,
+    ) -> Imported:
+        """Write a generation, record it, which puts it in force, and let the oldest go."""
+        generation = self._new_generation(profile, files, as_of, read.numbers)
+        changes.load(generation, read.lists, progress)
         body: dict[str, JsonValue] = {
             "generation": generation.id,
             "profile": profile.key,
@@ -113,31 +130,40 @@ class Registers:
         self._journal.append([Event(EventType.REGISTER_LOADED, body)], Deadline.after_ms(_APPEND_TIMEOUT_MS))
         self._outbox.drain_recorded()
         self._require_in_force(generation)
+        kept = {item.id for item in self._generations.kept(profile.key)}
         return Imported(
             generation=generation,
             counts={blocked: len(numbers) for blocked, numbers in read.lists.items()},
             lines=read.lines,
             duplicates=read.duplicates,
-            freed=self._generations.discard(profile.key, self._keep),
+            freed=changes.discard([item for item in self._history(profile).succession if item in kept][-self._keep :]),
         )
 
     def rollback(self, profile: Profile) -> tuple[Generation, Generation]:
-        """Put the load before the one in force back in force; returns (left, now in force)."""
-        current = self._generations.current(profile.key)
-        if current is None:
-            raise InputRejected("no register is loaded, so there is nothing to roll back")
-        older = [item for item in self._generations.kept(profile.key) if item.loaded_at < current.loaded_at]
-        if not older:
-            raise InputRejected(f"{current.id} is the oldest load that is kept, so there is none to roll back to")
-        body: dict[str, JsonValue] = {
-            "generation": older[-1].id,
-            "profile": profile.key,
-            "from_generation": current.id,
-            "by": self._by,
-        }
-        self._journal.append([Event(EventType.REGISTER_ROLLED_BACK, body)], Deadline.after_ms(_APPEND_TIMEOUT_MS))
-        self._outbox.drain_recorded()
-        self._require_in_force(older[-1])
+        """Put the load that was in force before back in force; returns (left, now in force).
+
+        A load that was itself rolled back from, or has no record, is never gone back to.
+        """
+        with self._generations.changing(profile.key):
+            self._outbox.drain()
+            current = self._generations.current(profile.key)
+            if current is None:
+                raise InputRejected("no register is loaded, so there is nothing to roll back")
+            kept = {item.id: item for item in self._generations.kept(profile.key) if item.id != current.id}
+            older = [kept[item] for item in self._history(profile).succession if item in kept]
+            if not older:
+                raise InputRejected(
+                    f"{current.id} is the oldest load that is kept and was in force, so there is none to roll back to"
+                )
+            body: dict[str, JsonValue] = {
+                "generation": older[-1].id,
+                "profile": profile.key,
+                "from_generation": current.id,
+                "by": self._by,
+            }
+            self._journal.append([Event(EventType.REGISTER_ROLLED_BACK, body)], Deadline.after_ms(_APPEND_TIMEOUT_MS))
+            self._outbox.drain_recorded()
+            self._require_in_force(older[-1])
         return current, older[-1]
 
     def status(self, profile: Profile, deadline: Deadline | None = None) -> RegisterStatus:
@@ -166,34 +192,39 @@ class Registers:
         today = profile.local_date(self._clock())
         if options.as_of > today:
             raise InputRejected(f"the as-of date {options.as_of} is in the future (today is {today})")
-        current = self._generations.current(profile.key)
-        if current is not None and options.as_of < current.as_of and not options.allow_older:
+        loaded = self._history(profile).in_force
+        if loaded is None or options.allow_older:
+            return
+        before = date.fromisoformat(str(loaded.body["as_of"]))
+        if options.as_of < before:
             raise InputRejected(
-                f"the as-of date {options.as_of} is before that of the load in force ({current.as_of}): "
+                f"the as-of date {options.as_of} is before that of the load in force ({before}): "
                 "load a newer file, or add --allow-older if you mean it"
             )
 
     def _check_size(self, profile: Profile, numbers: int, options: ImportOptions) -> None:
         if numbers == 0:
             raise InputRejected("there is no number in the input")
-        current = self._generations.current(profile.key)
-        if current is None or options.allow_shrink:
+        loaded = self._history(profile).in_force
+        if loaded is None or options.allow_shrink:
             return
-        if numbers < current.count * (1 - self._max_shrink_percent / 100):
+        before = int(str(loaded.body["count"]))
+        if numbers < before * (1 - self._max_shrink_percent / 100):
             raise InputRejected(
-                f"this load has {numbers:,} numbers and the one in force {current.count:,}: more than "
+                f"this load has {numbers:,} numbers and the one in force {before:,}: more than "
                 f"{self._max_shrink_percent:g} % fewer; a part of the file may be missing. "
                 "Add --allow-shrink if it is right"
             )
 
-    def _new_generation(
-        self, profile: Profile, files: Sequence[RegisterFile], options: ImportOptions, numbers: int
-    ) -> Generation:
+    def _history(self, profile: Profile) -> RegisterHistory:
+        return register_history(self._journal.register_changes(profile.key))
+
+    def _new_generation(self, profile: Profile, files: Sequence[RegisterFile], as_of: date, numbers: int) -> Generation:
         now = self._clock()
         return Generation(
             id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(2)}",
             profile=profile.key,
-            as_of=options.as_of,
+            as_of=as_of,
             loaded_at=now,
             count=numbers,
             sha256=_sha256(files),
@@ -280,4 +311,4 @@ def _blocked(words: Sequence[str]) -> tuple[list[Blocked], str]:
 
 
 def _described(files: Sequence[RegisterFile]) -> list[JsonValue]:
-    return [{"name": file.name, "sha256": file.sha256, "bytes": file.bytes} for file in files]
+    return [{"name": file.name, "path": file.location, "sha256": file.sha256, "bytes": file.bytes} for file in files]

@@ -9,7 +9,8 @@ bmn:{PREFIX}:optout:SELLER                set     outbox                      fo
 bmn:{PREFIX}:customer:SELLER:GROUP        set     outbox                      for good
 bmn:current:PROFILE                       string  outbox                      the generation in force, as JSON
 bmn:generations:PROFILE                   hash    ``register import``         id -> JSON, complete loads only
-bmn:loading:PROFILE                       hash    ``register import``         id -> owner, while it loads
+bmn:loading:PROFILE                       hash    ``register import``         id -> owner, of sets to be freed
+                                                                                  unless their load completes
 bmn:import-lock:PROFILE                   string  ``register import``         60 s, renewed; "host pid token"
 bmn:applied                               string  outbox                      JOURNAL:SEQ:LINK, the last record applied
 ========================================  ======  ==========================  =======================================

@@ -189,6 +189,11 @@ class SqliteJournal:
             head: int = self._reader().execute("SELECT protective FROM state").fetchone()[0]
         return head
 
+    def register_changes(self, profile: str) -> list[Record]:
+        """See ``agent.domain.ports.Journal``."""
+        types = f"'{EventType.REGISTER_LOADED}', '{EventType.REGISTER_ROLLED_BACK}'"
+        return list(self.records(f"type IN ({types}) AND json_extract(body, '$.profile') = ?", (profile,)))
+
     def list_changes(self, after: int, limit: int) -> list[Record]:
         """See ``agent.domain.ports.Journal``."""
         types = ", ".join(f"'{name}'" for name in sorted(LIST_CHANGES))

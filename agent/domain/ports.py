@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,15 +60,25 @@ class Generations(Protocol):
     def kept(self, profile: str, deadline: Deadline | None = None) -> tuple[Generation, ...]:
         """Every complete generation, oldest load first."""
 
+    def changing(self, profile: str) -> AbstractContextManager[GenerationChanges]:
+        """The right to change the loads of ``profile``, for one process at a time.
+
+        Raises ``InputRejected`` when another one has it.
+        """
+
+
+class GenerationChanges(Protocol):
+    """What may be done with the loads of a profile while one has the right to."""
+
     def load(self, generation: Generation, lists: Mapping[Blocked, Sequence[int]], progress: Progress) -> None:
         """Write a complete generation beside the others, without putting it in force.
 
         ``lists`` holds sorted distinct numbers as integers (country code and national number). Litter of loads that
-        never completed is removed first. Raises ``InputRejected`` when another load is under way.
+        never completed is removed first. Raises ``LookupUnavailable`` when the right was lost meanwhile.
         """
 
-    def discard(self, profile: str, keep: int) -> tuple[str, ...]:
-        """Free all but the ``keep`` newest generations and the one in force; returns the ids of what went."""
+    def discard(self, keep: Collection[str]) -> tuple[str, ...]:
+        """Free all generations but those in ``keep`` and the one in force; returns the ids of what went."""
 
 
 class Progress(Protocol):
@@ -95,6 +106,9 @@ class Journal(Protocol):
     def protective_head(self) -> int:
         """The newest record that may turn an allow into a block; 0 when there is none."""
 
+    def register_changes(self, profile: str) -> list[Record]:
+        """Every ``register.loaded`` and ``register.rolled_back`` of ``profile``, in order."""
+
     def list_changes(self, after: int, limit: int) -> list[Record]:
         """Up to ``limit`` list-changing records after ``after``, in order."""
 
@@ -116,6 +130,10 @@ class RegisterFile(Protocol):
     @property
     def name(self) -> str:
         """Without its folder."""
+
+    @property
+    def location(self) -> str:
+        """Where it was found, as an absolute path."""
 
     @property
     def sha256(self) -> str:

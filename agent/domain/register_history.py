@@ -36,7 +36,7 @@ def register_history(records: Iterable[Record]) -> RegisterHistory:
         generation = str(record.body["generation"])
         if record.type is EventType.REGISTER_LOADED:
             loads[generation] = record
-            succession.append(generation)
-        else:
-            del succession[succession.index(generation) + 1 :]
+        left = record.body.get("from_generation")
+        if generation in loads:
+            succession = [item for item in succession if item not in (left, generation)] + [generation]
     return RegisterHistory(loads=loads, succession=tuple(succession))

@@ -14,7 +14,7 @@ import redis
 from agent.adapters import redis_keys
 from agent.adapters.register_files import open_register_file
 from agent.bootstrap import Application, now_utc
-from agent.domain.errors import InputRejected, LookupUnavailable
+from agent.domain.errors import InputRejected, JournalUnavailable, LookupUnavailable
 from agent.domain.journal_events import EventType
 from agent.domain.model import Blocked
 from agent.domain.profile import NL_BMNR
@@ -147,6 +147,48 @@ def test_rollback_puts_the_load_before_back_in_force(app: Application) -> None:
     assert (record.body["from_generation"], record.body["generation"]) == (second.id, first.id)
 
 
+def test_a_load_that_was_rolled_back_from_is_never_gone_back_to(app: Application) -> None:
+    """It was bad: the first to be let go, however new it is."""
+    good = load_register(app, GOOD).generation
+    bad = load_register(app, "0687654321\n").generation
+    app.registers.rollback(NL_BMNR)
+    third = load_register(app, GOOD)
+    assert third.freed == (bad.id,)
+    assert app.registers.rollback(NL_BMNR) == (third.generation, good)
+
+
+def test_a_load_without_a_record_is_never_gone_back_to(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was never in force; the next load lets it go."""
+    good = load_register(app, GOOD).generation
+
+    def full(*_: object) -> None:
+        raise JournalUnavailable("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(app.journal, "append", full)
+        with pytest.raises(JournalUnavailable):
+            load_register(app, "0687654321\n")
+    kept = [item.id for item in app.registers.status(NL_BMNR).kept]
+    assert len(kept) == 2
+    with pytest.raises(InputRejected, match="none to roll back to"):
+        app.registers.rollback(NL_BMNR)
+    third = load_register(app, GOOD)
+    assert third.freed == (kept[1],)
+    assert app.registers.rollback(NL_BMNR) == (third.generation, good)
+
+
+def test_the_guards_of_an_import_survive_the_loss_of_redis(app: Application, redis_url: str) -> None:
+    """They compare with the journal, which knows what was in force."""
+    load_register(app, GOOD)
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    with pytest.raises(InputRejected, match="more than 10 % fewer"):
+        load_register(app, "0612345678\n", allow_shrink=False)
+    with pytest.raises(InputRejected, match="before that of the load in force"):
+        load_register(app, GOOD, as_of=date.today() - timedelta(days=3))
+    load_register(app, GOOD, allow_shrink=False)
+
+
 def test_importing_the_load_in_force_again_changes_nothing(app: Application, tmp_path: Path) -> None:
     """It would only push out the load to roll back to."""
     path = tmp_path / "numbers.txt"
@@ -223,13 +265,14 @@ import os, sys
 os.environ["BMN_CONFIG"], os.environ["BMN_REDIS_URL"] = sys.argv[1], sys.argv[2]
 from agent.adapters import redis_generations
 redis_generations._BATCH_MEMBERS = 50
+from agent.adapters.redis_import_lock import ImportLock
 from agent.entrypoints.cli import main
-original = redis_generations._ImportLock.renew
+original = ImportLock.renew
 def renew(lock):
     original(lock)
     print("batch", flush=True)
     sys.stdin.readline()
-redis_generations._ImportLock.renew = renew
+ImportLock.renew = renew
 sys.argv = ["bmn", "register", "import", sys.argv[3], "--as-of", sys.argv[4]]
 main()
 """
@@ -256,7 +299,7 @@ def test_a_killed_import_leaves_the_old_load_and_the_next_one_clears_up(
         assert process.stdout.readline() == "batch\n"
         process.stdin.write("go\n")
         process.stdin.flush()
-    with pytest.raises(InputRejected, match="another import is under way"):
+    with pytest.raises(InputRejected, match="another import or rollback is under way"):
         load_register(app, GOOD)
     process.kill()
     process.communicate()

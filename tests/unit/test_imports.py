@@ -24,7 +24,7 @@ SINGLE = {"config", "logs", "dialplan_names", "bootstrap"}
 PURE = {"phonenumbers"}
 """The one library that the domain may use: it is data and pure functions."""
 STANDARD_FOR_DOMAIN = {
-    "collections", "dataclasses", "datetime", "enum", "hashlib", "hmac", "re", "time", "types", "typing",
+    "collections", "contextlib", "dataclasses", "datetime", "enum", "hashlib", "hmac", "re", "time", "types", "typing",
     "unicodedata", "zoneinfo", "__future__",
 }  # fmt: skip
 

@@ -37,6 +37,10 @@ class FakeJournal:
         """All of them protect."""
         return self.count
 
+    def register_changes(self, profile: str) -> list[Record]:
+        """Not used by the outbox."""
+        raise AssertionError
+
     def list_changes(self, after: int, limit: int) -> list[Record]:
         """One batch."""
         seqs = range(after + 1, min(after + limit, self.count) + 1)

@@ -30,6 +30,11 @@ class OpenedRegisterFile:
         """The file's name, without its folder."""
         return self.path.name
 
+    @property
+    def location(self) -> str:
+        """The file's absolute path."""
+        return str(self.path.absolute())
+
     def rows(self) -> Iterator[RegisterRow]:
         """Every line that holds a number."""
         return self.layout(_lines(self.path))
