@@ -17,7 +17,7 @@ from typing import Final
 from agent.domain.deadline import Deadline
 from agent.domain.errors import LookupTimedOut, LookupUnavailable
 from agent.domain.journal_events import Mark
-from agent.domain.ports import Journal, ListChanges
+from agent.domain.ports import Journal, ListChanges, Progress
 
 _BATCH: Final = 2_000
 
@@ -36,7 +36,7 @@ class Outbox:
         self._sharing = threading.Lock()
         self._shared: Future[int] | None = None
 
-    def drain(self) -> int:
+    def drain(self, progress: Progress | None = None) -> int:
         """Apply everything that is due; returns how many records this call applied.
 
         Raises ``LookupUnavailable`` or ``JournalUnavailable`` when one of them is; nothing is lost then.
@@ -56,6 +56,19 @@ class Outbox:
                 assert upto is not None
                 if self._lists.apply(records, mark, upto):
                     count += len(records)
+                    if progress is not None:
+                        progress("applying", upto.seq, self._journal.protective_head())
+
+    def replay(self, progress: Progress, *, take_over: bool) -> int:
+        """Apply all of the journal again, whatever Redis holds; returns the number of the last record applied.
+
+        With ``take_over``, also when Redis holds the lists of another journal. Raises as ``drain``.
+        """
+        with self._turn:
+            self._lists.reset(take_over=take_over)
+        self.drain(progress)
+        mark = self._lists.applied()
+        return mark.seq if mark is not None else 0
 
     def drain_recorded(self) -> None:
         """``drain`` for a caller whose change is in the journal: an error then says that nothing is lost."""

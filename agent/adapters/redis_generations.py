@@ -12,7 +12,7 @@ import redis
 from agent.adapters import redis_keys
 from agent.adapters.redis_connection import RedisServer
 from agent.adapters.redis_import_lock import ImportLock
-from agent.adapters.redis_values import generation_from_text, generation_to_text
+from agent.adapters.redis_values import entries_of, generation_from_text, generation_to_text
 from agent.domain.deadline import Deadline
 from agent.domain.errors import LookupUnavailable
 from agent.domain.model import Blocked, Generation
@@ -40,6 +40,11 @@ class RedisGenerations:
         """Every complete generation, oldest load first."""
         (texts,) = self._server.pipeline_read([("HVALS", redis_keys.generations(profile))], deadline)
         return tuple(sorted((generation_from_text(text) for text in texts), key=lambda item: item.loaded_at))
+
+    def is_whole(self, profile: str, generation: str) -> bool:
+        """See ``agent.domain.ports.Generations``."""
+        with self._server.commands() as client:
+            return is_whole(client, client.hget(redis_keys.generations(profile), generation), generation)
 
     @contextlib.contextmanager
     def changing(self, profile: str) -> Iterator[GenerationChanges]:
@@ -146,6 +151,11 @@ def _by_prefix(numbers: Iterable[int]) -> Iterator[tuple[str, list[bytes]]]:
     for prefix, group in groupby(numbers, key=lambda number: number // _SPAN):
         start = prefix * _SPAN
         yield str(prefix), [_MEMBERS[number - start] for number in group]
+
+
+def is_whole(client: Any, text: str | None, generation: str) -> bool:
+    """Whether Redis holds all entries of a generation that it lists as ``text``."""
+    return text is not None and count_entries(client, generation) == entries_of(text)
 
 
 def count_entries(client: Any, generation: str) -> int:

@@ -10,10 +10,10 @@ import redis
 
 from agent.adapters import redis_keys
 from agent.adapters.redis_connection import RedisServer
-from agent.adapters.redis_generations import count_entries
-from agent.adapters.redis_values import entries_of, mark_from_text, mark_to_text, pointer_from_text, pointer_to_text
+from agent.adapters.redis_generations import is_whole
+from agent.adapters.redis_values import mark_from_text, mark_to_text, pointer_from_text, pointer_to_text
 from agent.domain.deadline import Deadline
-from agent.domain.errors import JournalUnavailable, ListsEvicted
+from agent.domain.errors import JournalUnavailable, ListsDamaged, ListsEvicted
 from agent.domain.journal_events import EventType, Mark, Record
 from agent.domain.phone_number import PhoneNumber
 
@@ -78,15 +78,28 @@ class RedisListChanges:
             pipe.watch(redis_keys.APPLIED)
             if pipe.get(redis_keys.APPLIED) != (mark_to_text(after) if after is not None else None):
                 return
-            gone = list(client.scan_iter(match=redis_keys.customer_sets_pattern(), count=_SCAN_COUNT))
-            if after is None:
-                gone += client.scan_iter(match=redis_keys.currents_pattern(), count=_SCAN_COUNT)
-            pipe.multi()
-            for key in gone:
-                pipe.unlink(key)
-            pipe.set(redis_keys.APPLIED, mark_to_text(Mark(journal=self._journal_id, seq=0, link="")))
+            self._begin(client, pipe, registers=after is None)
             with contextlib.suppress(redis.WatchError):  # someone else was first
                 pipe.execute()
+
+    def reset(self, *, take_over: bool) -> None:
+        """See ``agent.domain.ports.ListChanges``."""
+        if not take_over:
+            with contextlib.suppress(ListsDamaged):
+                self.applied()
+        with self._server.commands() as client, client.pipeline(transaction=True) as pipe:
+            self._begin(client, pipe, registers=True)
+            pipe.execute()
+
+    def _begin(self, client: Any, pipe: Any, *, registers: bool) -> None:
+        """Queue the way back to the beginning: customers go, and ``registers`` are no longer in force."""
+        gone = list(client.scan_iter(match=redis_keys.customer_sets_pattern(), count=_SCAN_COUNT))
+        if registers:
+            gone += client.scan_iter(match=redis_keys.currents_pattern(), count=_SCAN_COUNT)
+        pipe.multi()
+        for key in gone:
+            pipe.unlink(key)
+        pipe.set(redis_keys.APPLIED, mark_to_text(Mark(journal=self._journal_id, seq=0, link="")))
 
     def _pointer(self, profile: str, records: Sequence[Record], client: Any, pipe: Any) -> str | None:
         """What the pointer of ``profile`` is after ``records``; None for no generation in force.
@@ -103,9 +116,7 @@ class RedisListChanges:
                 return pointer
         generation, mark = str(last.body["generation"]), self._mark_of(last.seq)
         text = pipe.hget(redis_keys.generations(profile), generation)
-        if text is None or mark is None or count_entries(client, generation) != entries_of(text):
-            return None
-        return pointer_to_text(text, mark, last.at)
+        return pointer_to_text(text, mark, last.at) if mark and is_whole(client, text, generation) else None
 
 
 def _apply(pipe: Any, record: Record) -> None:

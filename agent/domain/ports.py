@@ -50,6 +50,12 @@ class ListChanges(Protocol):
         any mark have lost keys: then no register stays in force either until its record was applied again.
         """
 
+    def reset(self, *, take_over: bool) -> None:
+        """As ``restart`` for lists without a mark, whatever their mark is, damaged or not.
+
+        Raises ``ListsForeign`` for those of another journal, unless ``take_over``.
+        """
+
 
 class Generations(Protocol):
     """The loads of the register that Redis holds."""
@@ -59,6 +65,9 @@ class Generations(Protocol):
 
     def kept(self, profile: str, deadline: Deadline | None = None) -> tuple[Generation, ...]:
         """Every complete generation, oldest load first."""
+
+    def is_whole(self, profile: str, generation: str) -> bool:
+        """Whether every entry of a complete generation is still there."""
 
     def changing(self, profile: str) -> AbstractContextManager[GenerationChanges]:
         """The right to change the loads of ``profile``, for one process at a time.

@@ -288,5 +288,5 @@ def test_a_service_that_is_away_ends_with_3(site: Bmn) -> None:
 def test_help_teaches(site: Bmn) -> None:
     """Every command has its help, the first one the exit codes."""
     assert "0  done" in site("--help")
-    for command in ("agi", "customer", "journal", "log", "optout", "register", "screen", "serve"):
+    for command in ("agi", "customer", "journal", "log", "optout", "rebuild", "register", "screen", "serve"):
         assert "Usage: bmn " + command in site(command, "--help")

@@ -80,7 +80,11 @@ class FakeLists:
     def restart(self, after: Mark | None) -> None:
         """Back to the beginning."""
         if self.mark == after:
-            self.mark = Mark(journal="j", seq=0, link="")
+            self.reset(take_over=False)
+
+    def reset(self, *, take_over: bool) -> None:
+        """Back to the beginning, in any case."""
+        self.mark = Mark(journal="j", seq=0, link="")
 
 
 def an_outbox(journal: FakeJournal, lists: FakeLists) -> tuple[Outbox, list[str]]:
