@@ -147,6 +147,19 @@ def test_a_redis_that_is_used_for_the_first_time_belongs_to_its_journal(app: App
         assert reason(second) == "lookup_unavailable"
 
 
+def test_lists_without_a_mark_have_no_register_in_force_but_by_the_journal(app: Application, redis_url: str) -> None:
+    """Whoever removed the mark may have removed more, so a pointer that the journal knows nothing of is not kept."""
+    load_register(app, REGISTER)
+    key = redis_keys.current("nl-bmnr")
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        pointer = str(client.get(key))
+        unknown = {"id": "unknown", "record": f"{app.journal.id}:99:aa", "in_force_since": "2999-01-01T00:00:00+00:00"}
+        client.set(key, json.dumps(json.loads(pointer) | unknown))
+        client.delete(redis_keys.APPLIED)
+        app.outbox.drain()
+        assert client.get(key) == pointer
+
+
 @pytest.mark.parametrize("mark", ["nonsense", "", "a:b:c", f"j:{9**40}:aa", "j:-1:aa"])
 def test_a_damaged_mark_blocks_and_says_what_to_do(app: Application, redis_url: str, mark: str) -> None:
     """In words, whichever way it is damaged."""
