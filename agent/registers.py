@@ -226,7 +226,7 @@ class Registers:
             stale=current is not None and profile.is_stale(current, now),
             age=now - (valid_until - timedelta(days=profile.load_valid_days)) if valid_until else None,
             kept=kept,
-            problems=_problems(self._history(profile), current, kept),
+            problems=(*_clock_problem(profile, current, now), *_problems(self._history(profile), current, kept)),
         )
 
     def _require_in_force(self, generation: Generation) -> None:
@@ -234,8 +234,8 @@ class Registers:
         current = self._generations.current(generation.profile)
         if current is None or current.id != generation.id:
             raise LookupUnavailable(
-                f"{generation.id} is loaded but not in force: another load was put in force at the same time or later "
-                "by the clock of its host (see: bmn register status)"
+                f"{generation.id} is loaded but not in force: Redis lost a part of it, or has another load in force "
+                "that is newer by the clock (bmn register status says what to do)"
             )
 
     def _check_dates(self, profile: Profile, options: ImportOptions) -> None:
@@ -340,6 +340,12 @@ def _recorded_files(loaded: Record, open_file: Callable[[str], RegisterFile]) ->
             f"{error}: give the file of the load in force, wherever it is now (bmn rebuild FILE…), "
             "or load a newer one with bmn register import"
         ) from error
+
+
+def _clock_problem(profile: Profile, current: Generation | None, now: datetime) -> tuple[str, ...]:
+    if current is None or not profile.is_stale(current, now) or now > profile.valid_until(current):
+        return ()
+    return (f"{current.id} was loaded later than now: the clock of this host was set back, so put it right",)
 
 
 def _problems(history: RegisterHistory, current: Generation | None, kept: Sequence[Generation]) -> tuple[str, ...]:

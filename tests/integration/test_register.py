@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
+from agent import registers
 from agent.adapters import redis_keys
 from agent.adapters.register_files import open_register_file
 from agent.bootstrap import Application, now_utc
@@ -18,6 +21,7 @@ from agent.domain.errors import InputRejected, JournalUnavailable, LookupUnavail
 from agent.domain.journal_events import EventType
 from agent.domain.model import Blocked
 from agent.domain.profile import NL_BMNR
+from agent.register_rows import Rows, read_rows
 from agent.registers import Imported, ImportOptions
 from deploy.lab.redis_server import PrivateRedis
 from tests.conftest import load_register, wired, write_configuration
@@ -65,6 +69,22 @@ def test_a_bad_file_is_rejected_whole_and_changes_nothing(
         assert sorted(client.keys("*")) == before
     assert problem in "\n".join(caught.value.problems)
     assert reason(app) == "registered"
+
+
+def test_a_name_that_the_journal_cannot_hold_is_refused(tmp_path: Path) -> None:
+    """Not UTF-8, or nothing that a terminal should show."""
+    for name in (b"n\xff.txt", b"n\x1b.txt"):
+        with pytest.raises(InputRejected, match="printable"):
+            open_register_file(tmp_path / os.fsdecode(name))
+
+
+def test_status_tells_a_clock_that_was_set_back(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stale, although its period has not passed."""
+    load_register(app, GOOD)
+    monkeypatch.setattr(app.registers, "_clock", lambda: now_utc() - timedelta(days=2))
+    status = app.registers.status(NL_BMNR)
+    assert status.stale
+    assert "set back" in status.problems[0]
 
 
 def test_a_rejection_is_in_the_journal(app: Application) -> None:
@@ -175,6 +195,33 @@ def test_a_load_without_a_record_is_never_gone_back_to(app: Application, monkeyp
     third = load_register(app, GOOD)
     assert third.freed == (kept[1],)
     assert app.registers.rollback(NL_BMNR) == (third.generation, good)
+
+
+def test_a_load_that_lost_a_part_is_never_gone_back_to(app: Application, redis_url: str) -> None:
+    """Redis lists it as complete, and does not have it any more."""
+    broken = load_register(app, GOOD).generation
+    load_register(app, GOOD)
+    with redis.Redis.from_url(redis_url) as client:
+        client.delete(redis_keys.register_set("3161234", broken.id, Blocked.ALL))
+    with pytest.raises(InputRejected, match="none to roll back to"):
+        app.registers.rollback(NL_BMNR)
+    assert reason(app) == "registered"
+
+
+def test_an_import_that_was_overtaken_while_it_read_is_judged_again(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newer load came into force meanwhile."""
+    read = read_rows
+
+    def overtaken(*arguments: Any) -> Rows:
+        monkeypatch.setattr(registers, "read_rows", read)
+        load_register(app, GOOD)
+        return read(*arguments)
+
+    monkeypatch.setattr(registers, "read_rows", overtaken)
+    with pytest.raises(InputRejected, match="before that of the load in force"):
+        load_register(app, GOOD, as_of=date.today() - timedelta(days=1))
 
 
 def test_the_guards_of_an_import_survive_the_loss_of_redis(app: Application, redis_url: str) -> None:

@@ -133,7 +133,7 @@ def _print_status(found: RegisterStatus) -> None:
             f"{found.profile}: {found.current.count:,} numbers as of {found.current.as_of} ({days:.1f} days old)"
         )
         until = output.local_time(found.valid_until)
-        click.echo(f"STALE since {until}: calls are blocked" if found.stale else f"valid until {until}")
+        click.echo(f"STALE, valid until {until}: calls are blocked" if found.stale else f"valid until {until}")
     if found.kept:
         rows = [
             (
