@@ -11,11 +11,13 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
+from agent import logs
 from agent.adapters.call_ids import new_call_id
 from agent.adapters.journal_check import opens
 from agent.adapters.journal_views import JournalCalls, JournalSellerLists
 from agent.adapters.redis_connection import RedisServer
 from agent.adapters.redis_generations import RedisGenerations
+from agent.adapters.redis_list_changes import RedisListChanges
 from agent.adapters.redis_lists import RedisLists
 from agent.adapters.registration_files import CsvRegistrationFiles
 from agent.adapters.sound_files import SoundFiles
@@ -37,6 +39,10 @@ from agent.seller_lists import SellerLists
 def now_utc() -> datetime:
     """The clock of this system: aware UTC."""
     return datetime.now(UTC)
+
+
+def _log_restart(why: str) -> None:
+    logs.logger().error(logs.OUTBOX_RESTARTED, why=why)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +82,8 @@ def bootstrap(settings: Settings) -> Application:
     """Wire everything. Raises ``JournalUnavailable``; Redis is not contacted yet."""
     journal = SqliteJournal(settings.journal.path, settings.journal.key_path)
     redis = _redis(settings)
-    lists = RedisLists(redis, journal.id)
     calls = JournalCalls(journal)
-    outbox = Outbox(journal, calls, lists, now_utc)
+    outbox = Outbox(journal, calls, RedisListChanges(redis, journal.id, journal.mark), now_utc, _log_restart)
     by = getpass.getuser()
     campaigns = settings.domain_campaigns()
     choices = Choices(journal, calls, outbox, {key: campaign.sector for key, campaign in campaigns.items()})
@@ -89,7 +94,7 @@ def bootstrap(settings: Settings) -> Application:
         redis=redis,
         outbox=outbox,
         screening=Screening(
-            lists=lists,
+            lists=RedisLists(redis, journal.id, journal.mark),
             journal=journal,
             outbox=outbox,
             campaigns=campaigns,

@@ -135,7 +135,7 @@ class Choices:
 
     def _apply(self, deadline: Deadline) -> bool:
         try:
-            self._outbox.drain()
+            self._outbox.catch_up(deadline)
         except (LookupUnavailable, JournalUnavailable):
             return False  # the outbox's own thread goes on, and says so
         return True

@@ -27,6 +27,7 @@ JOURNAL_ANCHORED: Final = "journal.anchored"
 KEY_EXPOSED: Final = "key.exposed"
 OUTBOX_DRAINED: Final = "outbox.drained"
 OUTBOX_BLOCKED: Final = "outbox.blocked"
+OUTBOX_RESTARTED: Final = "outbox.restarted"
 PEER_REFUSED: Final = "peer.refused"
 REQUEST_FAILED: Final = "request.failed"
 REQUEST_OVERDUE: Final = "request.overdue"
@@ -47,6 +48,7 @@ EVENTS: Final = {
     KEY_EXPOSED: "others than its owner can read the journal's key",
     OUTBOX_DRAINED: "list changes of the journal were applied to Redis by the background drain",
     OUTBOX_BLOCKED: "list changes wait because Redis or the journal is away; said once per outage",
+    OUTBOX_RESTARTED: "the journal was restored from a backup: all of it is applied to Redis again",
     PEER_REFUSED: "a connection from outside agi.allowed_peers was closed",
     REQUEST_FAILED: "an unexpected error in a handler; the call was blocked with internal_error",
     REQUEST_OVERDUE: "a request waited longer than its deadline; a screening was blocked with overloaded",

@@ -1,68 +1,87 @@
 """The outbox: what the journal holds and Redis does not yet.
 
-The journal is the truth; Redis is its projection. How far Redis has come stands in Redis itself and moves in the same
-transaction as the lists. So there is no second queue that could disagree: a Redis that restarts empty, is restored
-from an old snapshot or fails over to a replica that lags simply stands further back, and the same few lines bring it
-forward.
+The journal is the truth; Redis is its projection. How far Redis has come stands in Redis itself, as the number and the
+link of a journal record, and moves in the same transaction as the lists. So there is no second queue that could
+disagree: a Redis that restarts empty, is restored from an old snapshot or fails over to a replica that lags simply
+stands further back, and the same few lines bring it forward. When it stands at a record that the journal does not
+know, because the journal itself was restored from a backup, it is brought forward from the beginning.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from datetime import datetime
 from typing import Final
 
-from agent.domain.errors import LookupUnavailable
-from agent.domain.journal_events import Event, EventType, JsonValue, Record
-from agent.domain.ports import CallRecords, Journal, ListChanges
+from agent.domain.deadline import Deadline
+from agent.domain.errors import JournalUnavailable, LookupTimedOut, LookupUnavailable
+from agent.domain.journal_events import Event, EventType, JsonValue, Mark, Record
+from agent.domain.ports import CallRecords, Journal, ListChanges, Progress
 from agent.domain.standing import FOLDED_ANEW, Standing, standing
 
 _BATCH: Final = 2_000
 
 
 class Outbox:
-    """Applies list changes from the journal to Redis, in order and exactly once. Safe to run in many processes."""
+    """Applies list changes from the journal to Redis, in order. Safe to run in many threads and processes.
 
-    def __init__(self, journal: Journal, calls: CallRecords, lists: ListChanges, clock: Callable[[], datetime]) -> None:
+    ``calls`` tells how a number stands where one record does not say it; ``restarted`` is told, in a sentence, when all
+    of the journal has to be applied again.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        calls: CallRecords,
+        lists: ListChanges,
+        clock: Callable[[], datetime],
+        restarted: Callable[[str], None],
+    ) -> None:
         self._journal = journal
         self._calls = calls
         self._lists = lists
         self._clock = clock
+        self._restarted = restarted
+        self._turn = threading.Lock()
+        self._sharing = threading.Lock()
+        self._shared: Future[int] | None = None
 
-    def drain(self) -> int:
+    def drain(self, progress: Progress | None = None) -> int:
         """Apply everything that is due; returns how many records this call applied.
 
         Raises ``LookupUnavailable`` or ``JournalUnavailable`` when one of them is; nothing is lost then.
         """
         count = 0
-        while True:
-            after = self._lists.applied()
-            records = self._journal.list_changes(after, _BATCH)
-            if not records:
-                return count
-            if self._lists.apply(records, after, self._standings(records)):
-                count += len(records)
-                self._record_applied(records)
+        with self._turn:
+            self._lists.require_no_eviction()
+            while True:
+                mark = self._lists.applied()
+                if mark is None or not self._knows(mark):
+                    self._restart(mark)
+                    continue
+                records = self._journal.list_changes(mark.seq, _BATCH)
+                if not records:
+                    return count
+                upto = self._journal.mark(records[-1].seq)
+                assert upto is not None
+                if self._lists.apply(records, mark, upto, self._standings(records)):
+                    count += len(records)
+                    self._record_applied(records)
+                    if progress is not None:
+                        progress("applying", upto.seq, self._journal.protective_head())
 
-    def _standings(self, records: Sequence[Record]) -> dict[str, Standing]:
-        """How the numbers stand after ``records`` whose records do not simply add up."""
-        numbers = {str(record.body["number"]) for record in records if record.type in FOLDED_ANEW}
-        last = records[-1].seq
-        return {number: standing(self._calls.choices_of(number, last)) for number in numbers}
+    def replay(self, progress: Progress, *, take_over: bool) -> int:
+        """Apply all of the journal again, whatever Redis holds; returns the number of the last record applied.
 
-    def _record_applied(self, records: Sequence[Record]) -> None:
-        """Record when choices came into force; not again when they are applied anew, to a Redis that forgot them."""
-        now = self._clock()
-        for record in records:
-            if record.type not in (EventType.CHOICE_RECORDED, EventType.CHOICE_UNDONE):
-                continue
-            call, number = str(record.body["call"]), str(record.body["number"])
-            of_call = self._calls.of_call(call)
-            if any(one.type is EventType.CHOICE_APPLIED and one.body["choice"] == record.seq for one in of_call):
-                continue
-            after_ms = max(0, round((now - record.at).total_seconds() * 1000))
-            body: dict[str, JsonValue] = {"call": call, "number": number, "choice": record.seq, "after_ms": after_ms}
-            self._journal.append_later(Event.of(EventType.CHOICE_APPLIED, body))
+        With ``take_over``, also when Redis holds the lists of another journal. Raises as ``drain``.
+        """
+        with self._turn:
+            self._lists.reset(take_over=take_over)
+        self.drain(progress)
+        mark = self._lists.applied()
+        return mark.seq if mark is not None else 0
 
     def drain_recorded(self) -> None:
         """``drain`` for a caller whose change is in the journal: an error then says that nothing is lost."""
@@ -72,6 +91,67 @@ class Outbox:
             error.add_note("it is recorded, and will be in force as soon as Redis is back")
             raise
 
-    def lag(self) -> int:
+    def catch_up(self, deadline: Deadline) -> None:
+        """``drain`` for callers in a hurry: one thread does it for all of them, and goes on when they have left.
+
+        Raises as ``drain``, and ``LookupTimedOut`` when it has not ended by ``deadline``.
+        """
+        with self._sharing:
+            if self._shared is None or self._shared.done():
+                self._shared = Future()
+                threading.Thread(target=self._drain_into, args=(self._shared,), name="catch-up", daemon=True).start()
+            shared = self._shared
+        try:
+            shared.result(deadline.remaining_s())
+        except TimeoutError as error:
+            raise LookupTimedOut("Redis could not be brought forward in time") from error
+
+    def lag(self, deadline: Deadline | None = None) -> int:
         """How many list changes Redis has yet to apply, counted up to one batch."""
-        return len(self._journal.list_changes(self._lists.applied(), _BATCH))
+        mark = self._lists.applied(deadline)
+        known = mark is not None and self._knows(mark)
+        return len(self._journal.list_changes(mark.seq if mark and known else 0, _BATCH))
+
+    def _standings(self, records: Sequence[Record]) -> dict[str, Standing]:
+        """How those numbers stand after ``records`` for which the records do not simply add up."""
+        last = records[-1].seq
+        try:
+            numbers = {str(record.body["number"]) for record in records if record.type in FOLDED_ANEW}
+            return {number: standing(self._calls.choices_of(number, last)) for number in numbers}
+        except KeyError as error:
+            raise JournalUnavailable(f"a record up to {last} was altered: it has no {error}") from error
+
+    def _record_applied(self, records: Sequence[Record]) -> None:
+        """Record when choices came into force; not again when they are applied anew, to a Redis that forgot them."""
+        now = self._clock()
+        for record in records:
+            if record.type not in (EventType.CHOICE_RECORDED, EventType.CHOICE_UNDONE):
+                continue
+            call = record.body["call"]
+            of_call = self._calls.of_call(str(call))
+            if any(one.type is EventType.CHOICE_APPLIED and one.body["choice"] == record.seq for one in of_call):
+                continue
+            body: dict[str, JsonValue] = {
+                "call": call,
+                "number": record.body["number"],
+                "choice": record.seq,
+                "after_ms": max(0, round((now - record.at).total_seconds() * 1000)),
+            }
+            self._journal.append_later(Event(EventType.CHOICE_APPLIED, body))
+
+    def _knows(self, mark: Mark) -> bool:
+        return self._journal.mark(mark.seq) == mark
+
+    def _restart(self, mark: Mark | None) -> None:
+        self._lists.restart(mark)
+        if mark is not None:
+            self._restarted(
+                f"Redis had applied record {mark.seq}, which this journal does not hold: it was restored from a "
+                "backup, and the records after that are lost; all that it holds is applied to Redis again"
+            )
+
+    def _drain_into(self, future: Future[int]) -> None:
+        try:
+            future.set_result(self.drain())
+        except Exception as error:  # noqa: BLE001  # it is raised where it is waited for
+            future.set_exception(error)

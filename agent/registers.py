@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from agent.domain.deadline import Deadline
 from agent.domain.errors import InputRejected, JournalUnavailable, LookupUnavailable
-from agent.domain.journal_events import Event, EventType, JsonValue
+from agent.domain.journal_events import Event, EventType, JsonValue, Record
 from agent.domain.model import Blocked, Generation
-from agent.domain.phone_number import PhoneNumber, read_dialled
-from agent.domain.ports import Generations, Journal, Progress, RegisterFile
+from agent.domain.ports import GenerationChanges, Generations, Journal, Progress, RegisterFile
 from agent.domain.profile import Profile
-from agent.domain.wording import wrong_lines
+from agent.domain.register_history import RegisterHistory, register_history
 from agent.outbox import Outbox
+from agent.register_rows import Rows, read_rows
 
 _APPEND_TIMEOUT_MS: Final = 10_000
-_PROBLEMS_SHOWN: Final = 20
-_PROGRESS_EVERY: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +46,18 @@ class Imported:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuilt:
+    """A Redis that holds again what the journal says."""
+
+    applied: int
+    """The last journal record that was applied."""
+    in_force: Generation | None
+    """None when the journal knows of no load."""
+    reloaded: Imported | None
+    """None when Redis had all of the load in force, so that no file was read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterStatus:
     """What is loaded, and for how long it may be used."""
 
@@ -58,6 +67,8 @@ class RegisterStatus:
     stale: bool
     age: timedelta | None
     kept: tuple[Generation, ...]
+    problems: tuple[str, ...]
+    """Where Redis and the journal differ, and what to do, each in a sentence."""
 
 
 class Registers:
@@ -86,18 +97,35 @@ class Registers:
         self, profile: Profile, files: Sequence[RegisterFile], options: ImportOptions, progress: Progress
     ) -> Imported:
         """Load ``files`` as one generation. Raises ``InputRejected`` with everything as it was."""
+        self._outbox.drain()
+        loaded = self._history(profile).in_force
         current = self._generations.current(profile.key)
-        if current is not None and (current.as_of, current.sha256) == (options.as_of, _sha256(files)):
+        asked = (loaded.body["generation"] if loaded is not None else None, options.as_of, _sha256(files))
+        if current is not None and (current.id, current.as_of, current.sha256) == asked:
             return Imported(generation=current, counts={}, lines=0, duplicates=0, freed=(), unchanged=True)
         try:
             self._check_dates(profile, options)
-            read = _read_rows(profile, files, progress)
-            self._check_size(profile, read.numbers, options)
-            generation = self._new_generation(profile, files, options, read.numbers)
-            self._generations.load(generation, read.lists, progress)
+            read = read_rows(profile, files, progress)
+            with self._generations.changing(profile.key) as changes:
+                self._check_dates(profile, options)  # again, for another import may have come in between
+                self._check_size(profile, read.numbers, options)
+                return self._load(profile, files, options.as_of, read, changes, progress)
         except InputRejected as error:
             self._journal_rejection(profile, files, options, error)
             raise
+
+    def _load(
+        self,
+        profile: Profile,
+        files: Sequence[RegisterFile],
+        as_of: date,
+        read: Rows,
+        changes: GenerationChanges,
+        progress: Progress,
+    ) -> Imported:
+        """Write a generation, record it, which puts it in force, and let the oldest go."""
+        generation = self._new_generation(profile, files, as_of, read.numbers)
+        changes.load(generation, read.lists, progress)
         body: dict[str, JsonValue] = {
             "generation": generation.id,
             "profile": profile.key,
@@ -113,44 +141,92 @@ class Registers:
         self._journal.append([Event(EventType.REGISTER_LOADED, body)], Deadline.after_ms(_APPEND_TIMEOUT_MS))
         self._outbox.drain_recorded()
         self._require_in_force(generation)
+        kept = {item.id for item in self._generations.kept(profile.key)}
+        succession = [item for item in self._history(profile).succession if item in kept]
+        whole = [item for item in succession if self._generations.is_whole(profile.key, item)]
         return Imported(
             generation=generation,
             counts={blocked: len(numbers) for blocked, numbers in read.lists.items()},
             lines=read.lines,
             duplicates=read.duplicates,
-            freed=self._generations.discard(profile.key, self._keep),
+            freed=changes.discard(whole[-self._keep :]),
         )
 
     def rollback(self, profile: Profile) -> tuple[Generation, Generation]:
-        """Put the load before the one in force back in force; returns (left, now in force)."""
-        current = self._generations.current(profile.key)
-        if current is None:
-            raise InputRejected("no register is loaded, so there is nothing to roll back")
-        older = [item for item in self._generations.kept(profile.key) if item.loaded_at < current.loaded_at]
-        if not older:
-            raise InputRejected(f"{current.id} is the oldest load that is kept, so there is none to roll back to")
-        body: dict[str, JsonValue] = {
-            "generation": older[-1].id,
-            "profile": profile.key,
-            "from_generation": current.id,
-            "by": self._by,
-        }
-        self._journal.append([Event(EventType.REGISTER_ROLLED_BACK, body)], Deadline.after_ms(_APPEND_TIMEOUT_MS))
-        self._outbox.drain_recorded()
-        self._require_in_force(older[-1])
+        """Put the load that was in force before back in force; returns (left, now in force).
+
+        A load that was itself rolled back from, or has no record, is never gone back to.
+        """
+        with self._generations.changing(profile.key):
+            self._outbox.drain()
+            current = self._generations.current(profile.key)
+            if current is None:
+                raise InputRejected("no register is loaded, so there is nothing to roll back")
+            kept = {item.id: item for item in self._generations.kept(profile.key) if item.id != current.id}
+            older = [
+                kept[item]
+                for item in self._history(profile).succession
+                if item in kept and self._generations.is_whole(profile.key, item)
+            ]
+            if not older:
+                raise InputRejected(
+                    f"{current.id} is the oldest load that is kept and was in force, so there is none to roll back to"
+                )
+            body: dict[str, JsonValue] = {
+                "generation": older[-1].id,
+                "profile": profile.key,
+                "from_generation": current.id,
+                "by": self._by,
+            }
+            self._journal.append([Event(EventType.REGISTER_ROLLED_BACK, body)], Deadline.after_ms(_APPEND_TIMEOUT_MS))
+            self._outbox.drain_recorded()
+            self._require_in_force(older[-1])
         return current, older[-1]
 
-    def status(self, profile: Profile) -> RegisterStatus:
+    def rebuild(
+        self,
+        profile: Profile,
+        files: Sequence[RegisterFile],
+        open_file: Callable[[str], RegisterFile],
+        progress: Progress,
+        *,
+        take_over: bool = False,
+    ) -> Rebuilt:
+        """Apply the whole journal to Redis again, and load the register that was in force unless Redis has all of it.
+
+        Without ``files``, those that the journal names are opened. Raises ``InputRejected`` when they are not the ones
+        that were loaded. With ``take_over``, Redis may have been that of another journal.
+        """
+        loaded = self._history(profile).in_force
+        if files:
+            files = _as_recorded(files, loaded)
+        applied = self._outbox.replay(progress, take_over=take_over)
+        current = self._generations.current(profile.key)
+        if loaded is None or (current is not None and current.id == loaded.body["generation"]):
+            return Rebuilt(applied=applied, in_force=current, reloaded=None)
+        try:
+            files = files or _as_recorded(_recorded_files(loaded, open_file), loaded)
+            read = read_rows(profile, files, progress)
+        except InputRejected as error:
+            error.add_note("the lists of the sellers were applied again; the register was not loaded")
+            raise
+        with self._generations.changing(profile.key) as changes:
+            imported = self._load(profile, files, _as_of(loaded), read, changes, progress)
+        return Rebuilt(applied=applied, in_force=imported.generation, reloaded=imported)
+
+    def status(self, profile: Profile, deadline: Deadline | None = None) -> RegisterStatus:
         """What is loaded for ``profile``."""
-        current, now = self._generations.current(profile.key), self._clock()
+        current, now = self._generations.current(profile.key, deadline), self._clock()
         valid_until = profile.valid_until(current) if current else None
+        kept = self._generations.kept(profile.key, deadline)
         return RegisterStatus(
             profile=profile.key,
             current=current,
             valid_until=valid_until,
-            stale=valid_until is not None and now > valid_until,
+            stale=current is not None and profile.is_stale(current, now),
             age=now - (valid_until - timedelta(days=profile.load_valid_days)) if valid_until else None,
-            kept=self._generations.kept(profile.key),
+            kept=kept,
+            problems=(*_clock_problem(profile, current, now), *_problems(self._history(profile), current, kept)),
         )
 
     def _require_in_force(self, generation: Generation) -> None:
@@ -158,42 +234,47 @@ class Registers:
         current = self._generations.current(generation.profile)
         if current is None or current.id != generation.id:
             raise LookupUnavailable(
-                f"{generation.id} is loaded but not in force: another load was put in force at the same time or later "
-                "by the clock of its host (see: bmn register status)"
+                f"{generation.id} is loaded but not in force: Redis lost a part of it, or has another load in force "
+                "that is newer by the clock (bmn register status says what to do)"
             )
 
     def _check_dates(self, profile: Profile, options: ImportOptions) -> None:
         today = profile.local_date(self._clock())
         if options.as_of > today:
             raise InputRejected(f"the as-of date {options.as_of} is in the future (today is {today})")
-        current = self._generations.current(profile.key)
-        if current is not None and options.as_of < current.as_of and not options.allow_older:
+        loaded = self._history(profile).in_force
+        if loaded is None or options.allow_older:
+            return
+        before = _as_of(loaded)
+        if options.as_of < before:
             raise InputRejected(
-                f"the as-of date {options.as_of} is before that of the load in force ({current.as_of}): "
+                f"the as-of date {options.as_of} is before that of the load in force ({before}): "
                 "load a newer file, or add --allow-older if you mean it"
             )
 
     def _check_size(self, profile: Profile, numbers: int, options: ImportOptions) -> None:
         if numbers == 0:
             raise InputRejected("there is no number in the input")
-        current = self._generations.current(profile.key)
-        if current is None or options.allow_shrink:
+        loaded = self._history(profile).in_force
+        if loaded is None or options.allow_shrink:
             return
-        if numbers < current.count * (1 - self._max_shrink_percent / 100):
+        before = int(str(loaded.body["count"]))
+        if numbers < before * (1 - self._max_shrink_percent / 100):
             raise InputRejected(
-                f"this load has {numbers:,} numbers and the one in force {current.count:,}: more than "
+                f"this load has {numbers:,} numbers and the one in force {before:,}: more than "
                 f"{self._max_shrink_percent:g} % fewer; a part of the file may be missing. "
                 "Add --allow-shrink if it is right"
             )
 
-    def _new_generation(
-        self, profile: Profile, files: Sequence[RegisterFile], options: ImportOptions, numbers: int
-    ) -> Generation:
+    def _history(self, profile: Profile) -> RegisterHistory:
+        return register_history(self._journal.register_changes(profile.key))
+
+    def _new_generation(self, profile: Profile, files: Sequence[RegisterFile], as_of: date, numbers: int) -> Generation:
         now = self._clock()
         return Generation(
             id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(2)}",
             profile=profile.key,
-            as_of=options.as_of,
+            as_of=as_of,
             loaded_at=now,
             count=numbers,
             sha256=_sha256(files),
@@ -216,68 +297,71 @@ class Registers:
             error.add_note(f"the rejection could not be recorded: {unavailable}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rows:
-    lists: dict[Blocked, Sequence[int]]
-    """Sorted distinct numbers of each list."""
-    numbers: int
-    """Distinct numbers over all lists."""
-    lines: int
-    duplicates: int
-    """Lines that said nothing that an earlier line had not said."""
-
-
-def _read_rows(profile: Profile, files: Sequence[RegisterFile], progress: Progress) -> _Rows:
-    lists: dict[Blocked, array[int]] = {}
-    problems: list[str] = []
-    bad = lines = entries = 0
-    done, size = 0, sum(file.bytes for file in files)
-    for file in files:
-        for row in file.rows():
-            lines += 1
-            number = read_dialled(row.number, profile)
-            blocked, unknown = _blocked(row.blocked)
-            if isinstance(number, PhoneNumber) and not unknown:
-                for item in blocked:
-                    lists.setdefault(item, array("Q")).append(int(number.digits))
-                entries += len(blocked)
-            else:
-                bad += 1
-                if len(problems) < _PROBLEMS_SHOWN:
-                    fault = f"unknown word {unknown!r}" if unknown else f"not a number of region {profile.region}"
-                    problems.append(f"{file.name}, line {row.line}: {fault}")
-            if lines % _PROGRESS_EVERY == 0:
-                progress("reading", done + row.offset, size)
-        done += file.bytes
-    progress("reading", size, size)
-    if bad:
-        raise InputRejected(f"{wrong_lines(bad, lines)}, so nothing was loaded", tuple(problems), bad)
-    distinct = {blocked: sorted(set(numbers)) for blocked, numbers in lists.items()}
-    everything = set().union(*distinct.values()) if len(distinct) > 1 else next(iter(distinct.values()), [])
-    return _Rows(
-        lists=dict(distinct),
-        numbers=len(everything),
-        lines=lines,
-        duplicates=entries - sum(len(numbers) for numbers in distinct.values()),
-    )
-
-
 def _sha256(files: Sequence[RegisterFile]) -> str:
     """Of the one file; of the digests of all, in order, when there are several."""
     digests = [file.sha256 for file in files]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def _blocked(words: Sequence[str]) -> tuple[list[Blocked], str]:
-    """The members named by ``words``, and the first word that names none."""
-    members = []
-    for word in words:
-        try:
-            members.append(Blocked(word))
-        except ValueError:
-            return [], word or "(empty)"
-    return members, ""
-
-
 def _described(files: Sequence[RegisterFile]) -> list[JsonValue]:
-    return [{"name": file.name, "sha256": file.sha256, "bytes": file.bytes} for file in files]
+    return [{"name": file.name, "path": file.location, "sha256": file.sha256, "bytes": file.bytes} for file in files]
+
+
+def _as_of(loaded: Record) -> date:
+    return date.fromisoformat(str(loaded.body["as_of"]))
+
+
+def _as_recorded(files: Sequence[RegisterFile], loaded: Record | None) -> list[RegisterFile]:
+    """``files`` in the order of the load in force. Raises ``InputRejected`` when they are not those."""
+    if loaded is None:
+        raise InputRejected("the journal knows of no register in force: load one with bmn register import")
+    recorded: Any = loaded.body["files"]
+    known = {item["sha256"] for item in recorded}
+    for file in files:
+        if file.sha256 not in known:
+            raise InputRejected(
+                f"{file.location} is not what was loaded as of {_as_of(loaded)} (its SHA-256 is another): give the "
+                "file as it was then (bmn rebuild FILE…), or load this one with bmn register import"
+            )
+    given = {file.sha256: file for file in files}
+    for item in recorded:
+        if item["sha256"] not in given:
+            raise InputRejected(f"{item['name']} is missing: give all {len(recorded)} files of the load in force")
+    return [given[item["sha256"]] for item in recorded]
+
+
+def _recorded_files(loaded: Record, open_file: Callable[[str], RegisterFile]) -> list[RegisterFile]:
+    """The files of the load in force, where they were when it was made."""
+    recorded: Any = loaded.body["files"]
+    try:
+        return [open_file(item.get("path") or item["name"]) for item in recorded]
+    except InputRejected as error:
+        raise InputRejected(
+            f"{error}: give the file of the load in force, wherever it is now (bmn rebuild FILE…), "
+            "or load a newer one with bmn register import"
+        ) from error
+
+
+def _clock_problem(profile: Profile, current: Generation | None, now: datetime) -> tuple[str, ...]:
+    if current is None or not profile.is_stale(current, now) or now > profile.valid_until(current):
+        return ()
+    return (f"{current.id} was loaded later than now: the clock of this host was set back, so put it right",)
+
+
+def _problems(history: RegisterHistory, current: Generation | None, kept: Sequence[Generation]) -> tuple[str, ...]:
+    """Where Redis and the journal differ."""
+    problems = [
+        f"{item.id} is complete in Redis but was never in force, for it has no record in the journal: "
+        "import its file again"
+        for item in kept
+        if item.id not in history.loads and item != current
+    ]
+    wanted = history.succession[-1] if history.succession else None
+    if current is not None and current.id not in history.loads:
+        problems.append(
+            f"{current.id} is in force, but the journal does not know of it (was it restored from a backup?): "
+            "import the newest file again"
+        )
+    elif wanted is not None and (current is None or current.id != wanted):
+        problems.append(f"{wanted} was in force by the journal, and is not in force in Redis: run bmn rebuild")
+    return tuple(problems)

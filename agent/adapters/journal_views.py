@@ -20,10 +20,8 @@ _GROUP: Final = "json_extract(body, '$.product_group')"
 
 _CHOICES: Final = ", ".join(f"'{name}'" for name in sorted(STANDING))
 _OBJECTING: Final = frozenset({Answer.SELLER_OPTOUT, Answer.REGISTER_AND_SELLER_OPTOUT})
-_OF_CALLS: Final = (
-    f"type = '{EventType.CHOICE_RECORDED}' AND json_extract(body, '$.answer') IN "
-    f"({', '.join(f"'{answer}'" for answer in sorted(_OBJECTING))})"
-)
+_OBJECTING_LIST: Final = ", ".join(f"'{answer}'" for answer in sorted(_OBJECTING))
+_OF_CALLS: Final = f"type = '{EventType.CHOICE_RECORDED}' AND json_extract(body, '$.answer') IN ({_OBJECTING_LIST})"
 _REGISTERING: Final = ", ".join(f"'{answer}'" for answer in sorted(REGISTERING))
 
 
@@ -56,7 +54,7 @@ class JournalSellerLists:
 
     def optout(self, seller: str, number: PhoneNumber) -> OptOut | None:
         """The opt-out in force for ``number``, as its newest record tells it."""
-        records = self._calls.choices_of(number.e164, self._journal.last_seq())
+        records = self._calls.choices_of(number.e164, self._journal.head().seq)
         if not standing(records).optouts.get(seller):
             return None
         telling = [record for record in records if record.body["seller"] == seller and _objects(record)]
@@ -64,7 +62,8 @@ class JournalSellerLists:
 
     def optouts(self, seller: str) -> Iterator[OptOut]:
         """All in force: those of the command line, oldest first, then those of calls."""
-        of_calls = list(self._journal.numbers(f"{_OF_CALLS} AND seller = ?", (seller,)))
+        records = self._journal.records(f"{_OF_CALLS} AND seller = ?", (seller,))
+        of_calls = list(dict.fromkeys(str(record.body["number"]) for record in records))
         last_words = f"seq IN (SELECT max(seq) FROM records WHERE {_OPTOUT} GROUP BY number)"
         for record in self._journal.records(f"{last_words} AND type = '{EventType.OPTOUT_ADDED}'", (seller,)):
             if record.body["number"] not in of_calls:

@@ -6,7 +6,7 @@ import contextlib
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import redis
 from redis.backoff import NoBackoff
@@ -15,7 +15,9 @@ from redis.retry import Retry
 
 from agent.adapters import redis_keys
 from agent.domain.deadline import Deadline
-from agent.domain.errors import LookupTimedOut, LookupUnavailable
+from agent.domain.errors import ListsEvicted, LookupTimedOut, LookupUnavailable
+
+_MEMORY: Final = ("INFO", "memory")
 
 
 class RedisServer:
@@ -35,15 +37,17 @@ class RedisServer:
         self._name = re.sub(r"//.*@", "//", url.partition("?")[0])
         self.client = redis.Redis(connection_pool=self._pool)
         self._connect_timeout_ms = connect_timeout_ms
+        self._command_timeout_ms = command_timeout_ms
         self._local = threading.local()
 
-    def pipeline_read(self, commands: Sequence[Sequence[str | int]], deadline: Deadline) -> list[Any]:
+    def pipeline_read(self, commands: Sequence[Sequence[str | int]], deadline: Deadline | None = None) -> list[Any]:
         """Send reading ``commands`` in one write and return their replies, in order: one round trip.
 
         Each thread keeps a connection. One that turns out to be dead (Redis was restarted) is replaced and the
-        commands are sent once more; only commands that change nothing may come here. Raises ``LookupTimedOut`` or
-        ``LookupUnavailable``.
+        commands are sent once more; only commands that change nothing may come here. Without a ``deadline``, the
+        time for commands off the dial path holds. Raises ``LookupTimedOut`` or ``LookupUnavailable``.
         """
+        deadline = deadline or Deadline.after_ms(self._command_timeout_ms)
         kept = getattr(self._local, "connection", None)
         if kept is not None:
             with contextlib.suppress(redis.ConnectionError):
@@ -54,19 +58,19 @@ class RedisServer:
             fresh.socket_timeout = max(deadline.remaining_s(), 0.001)
             fresh.socket_connect_timeout = min(self._connect_timeout_ms / 1000, fresh.socket_timeout)
             fresh.connect()
-            refuse_eviction(fresh)
+            policy, *replies = self._exchange(fresh, [_MEMORY, *commands], deadline)
+        _refuse_eviction(policy)
         self._local.connection = fresh
-        with _translated(self._name):
-            return self._exchange(fresh, commands, deadline)
+        return replies
 
-    def require_no_eviction(self) -> None:
-        """Raise ``LookupUnavailable`` when this Redis may throw numbers away."""
-        with _translated(self._name):
-            connection: Any = self._pool.get_connection()
-            try:
-                refuse_eviction(connection)
-            finally:
-                self._pool.release(connection)
+    def require_no_eviction(self, deadline: Deadline | None = None) -> None:
+        """Raise ``ListsEvicted`` when Redis evicts our keys once its memory is full.
+
+        A number that was evicted would look as if it were not registered. Our lists have no time to live, so the
+        policies ``volatile-…`` leave them alone.
+        """
+        (info,) = self.pipeline_read([_MEMORY], deadline)
+        _refuse_eviction(info)
 
     def packs_our_sets(self) -> bool | None:
         """Whether ``set-max-intset-entries`` is high enough for our sets; None when CONFIG is forbidden."""
@@ -112,19 +116,12 @@ class RedisServer:
         self._pool.disconnect()
 
 
-def refuse_eviction(connection: Any) -> None:
-    """Raise ``LookupUnavailable`` when Redis evicts our keys once its memory is full.
-
-    A number that was evicted would look as if it were not registered. Our keys have no time to live, so the policies
-    ``volatile-…`` leave them alone.
-    """
-    connection.send_command("INFO", "memory", check_health=False)
-    info = connection.read_response()
-    policy = re.search(r"maxmemory_policy:(\S+)", info if isinstance(info, str) else info.decode())
+def _refuse_eviction(info: str) -> None:
+    policy = re.search(r"maxmemory_policy:(\S+)", info)
     if policy is not None and policy[1].startswith("allkeys-"):
-        raise LookupUnavailable(
+        raise ListsEvicted(
             f"Redis may evict numbers when its memory is full (maxmemory-policy {policy[1]}): "
-            "set maxmemory-policy noeviction, then load the register again"
+            "set maxmemory-policy noeviction, then run bmn rebuild"
         )
 
 

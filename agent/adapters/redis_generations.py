@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
-import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final
 
 import redis
 
 from agent.adapters import redis_keys
-from agent.adapters.generation_json import generation_from_json, generation_to_json
 from agent.adapters.redis_connection import RedisServer
-from agent.domain.errors import InputRejected, LookupUnavailable
+from agent.adapters.redis_import_lock import ImportLock
+from agent.adapters.redis_values import entries_of, generation_from_text, generation_to_text
+from agent.domain.deadline import Deadline
+from agent.domain.errors import LookupUnavailable
 from agent.domain.model import Blocked, Generation
 from agent.domain.phone_number import SUFFIX_DIGITS
-from agent.domain.ports import Progress
+from agent.domain.ports import GenerationChanges, Progress
 
 _SPAN: Final = 10**SUFFIX_DIGITS
 _BATCH_MEMBERS: Final = 50_000
-_LOCK_MS: Final = 60_000
 _SCAN_COUNT: Final = 2_000
 _MEMBERS: Final = [b"%d" % suffix for suffix in range(_SPAN)]
 
@@ -33,76 +31,105 @@ class RedisGenerations:
     def __init__(self, server: RedisServer) -> None:
         self._server = server
 
-    def current(self, profile: str) -> Generation | None:
+    def current(self, profile: str, deadline: Deadline | None = None) -> Generation | None:
         """The generation in force."""
-        with self._server.commands() as client:
-            pointer: Any = client.get(redis_keys.current(profile))
-        return generation_from_json(pointer) if pointer else None
+        (pointer,) = self._server.pipeline_read([("GET", redis_keys.current(profile))], deadline)
+        return generation_from_text(pointer) if pointer else None
 
-    def kept(self, profile: str) -> tuple[Generation, ...]:
+    def kept(self, profile: str, deadline: Deadline | None = None) -> tuple[Generation, ...]:
         """Every complete generation, oldest load first."""
+        (texts,) = self._server.pipeline_read([("HVALS", redis_keys.generations(profile))], deadline)
+        return tuple(sorted((generation_from_text(text) for text in texts), key=lambda item: item.loaded_at))
+
+    def is_whole(self, profile: str, generation: str) -> bool:
+        """See ``agent.domain.ports.Generations``."""
         with self._server.commands() as client:
-            texts: Any = client.hvals(redis_keys.generations(profile))
-        return tuple(sorted((generation_from_json(text) for text in texts), key=lambda item: item.loaded_at))
+            return is_whole(client, client.hget(redis_keys.generations(profile), generation), generation)
+
+    @contextlib.contextmanager
+    def changing(self, profile: str) -> Iterator[GenerationChanges]:
+        """See ``agent.domain.ports.Generations``."""
+        with ImportLock(self._server, profile) as lock:
+            yield _Changes(self._server, profile, lock)
+
+
+class _Changes:
+    """See ``agent.domain.ports.GenerationChanges``."""
+
+    def __init__(self, server: RedisServer, profile: str, lock: ImportLock) -> None:
+        self._server = server
+        self._profile = profile
+        self._lock = lock
 
     def load(self, generation: Generation, lists: Mapping[Blocked, Sequence[int]], progress: Progress) -> None:
-        """Write a complete generation without putting it in force; see ``agent.domain.ports.Generations``."""
-        profile, total = generation.profile, sum(len(numbers) for numbers in lists.values())
+        """See ``agent.domain.ports.GenerationChanges``."""
+        loading = redis_keys.loading(self._profile)
         self._server.require_no_eviction()
-        with self._server.commands() as client, _ImportLock(client, profile) as lock:
-            self._clear_litter(client, profile)
-            client.hset(redis_keys.loading(profile), generation.id, lock.owner)
+        with self._server.commands() as client:
+            for litter in client.hkeys(loading):  # the lock is ours, so nobody is at work on it
+                self._free(client, litter)
+            self._lock.change(lambda pipe: pipe.hset(loading, generation.id, self._lock.owner))
             try:
-                self._write(client, generation, lists, total, lock, progress)
+                self._write(client, generation, lists, progress)
             except BaseException:
                 with contextlib.suppress(redis.RedisError):  # else the next load clears up
-                    self._clear_litter(client, profile)
+                    self._free(client, generation.id)
                 raise
 
     def _write(
-        self,
-        client: Any,
-        generation: Generation,
-        lists: Mapping[Blocked, Sequence[int]],
-        total: int,
-        lock: _ImportLock,
-        progress: Progress,
+        self, client: Any, generation: Generation, lists: Mapping[Blocked, Sequence[int]], progress: Progress
     ) -> None:
         """Write all sets, then list the generation as complete."""
-        profile = generation.profile
+        written, total = 0, sum(len(numbers) for numbers in lists.values())
         _pack_sets(client)
-        written = 0
         connection: Any = client.connection_pool.get_connection()
         try:
             for commands in _batches(generation.id, lists):
                 connection.send_packed_command(connection.pack_commands(commands))
                 written += sum(connection.read_response() for _ in commands)
-                lock.renew()
+                self._lock.renew()
                 progress("loading", written, total)
         finally:
             client.connection_pool.release(connection)
         if written != total:
             raise LookupUnavailable(f"Redis took {written} of {total} entries: the load was not put in force")
-        with client.pipeline(transaction=True) as pipe:
-            pipe.hset(redis_keys.generations(profile), generation.id, generation_to_json(generation))
-            pipe.hdel(redis_keys.loading(profile), generation.id)
-            pipe.execute()
 
-    def discard(self, profile: str, keep: int) -> tuple[str, ...]:
-        """Free all but the ``keep`` newest generations and the one in force; returns the ids of what went."""
-        current = self.current(profile)
-        old = [item.id for item in self.kept(profile)[:-keep] if current is None or item.id != current.id]
+        def list_as_complete(pipe: Any) -> None:
+            pipe.hset(redis_keys.generations(self._profile), generation.id, generation_to_text(generation, total))
+            pipe.hdel(redis_keys.loading(self._profile), generation.id)
+
+        self._lock.change(list_as_complete)
+
+    def discard(self, keep: Collection[str]) -> tuple[str, ...]:
+        """See ``agent.domain.ports.GenerationChanges``."""
         with self._server.commands() as client:
-            for generation in old:
-                client.hdel(redis_keys.generations(profile), generation)
-                _unlink(client, generation)
-        return tuple(old)
+            listed: list[str] = client.hkeys(redis_keys.generations(self._profile))
+            freed = [item for item in listed if item not in keep and self._retire(client, item)]
+            for generation in freed:
+                self._free(client, generation)
+        return tuple(freed)
 
-    def _clear_litter(self, client: Any, profile: str) -> None:
-        """Remove what loads left behind that never completed; the lock is ours, so none of them still runs."""
-        for generation in client.hkeys(redis_keys.loading(profile)):
-            _unlink(client, generation)
-            client.hdel(redis_keys.loading(profile), generation)
+    def _retire(self, client: Any, generation: str) -> bool:
+        """Make a complete generation litter, which nobody can put in force; False when it has to stay."""
+        current, generations = redis_keys.current(self._profile), redis_keys.generations(self._profile)
+        while True:
+            with client.pipeline(transaction=True) as pipe:
+                pipe.watch(self._lock.key, current, generations)
+                pointer = pipe.get(current)
+                in_force = pointer is not None and generation_from_text(pointer).id == generation
+                if in_force or pipe.get(self._lock.key) != self._lock.owner:
+                    return False
+                pipe.multi()
+                pipe.hdel(generations, generation)
+                pipe.hset(redis_keys.loading(self._profile), generation, self._lock.owner)
+                with contextlib.suppress(redis.WatchError):
+                    pipe.execute()
+                    return True
+
+    def _free(self, client: Any, generation: str) -> None:
+        """Remove the sets of a load that is not complete, or not any more."""
+        _unlink(client, generation)
+        client.hdel(redis_keys.loading(self._profile), generation)
 
 
 def _batches(generation: str, lists: Mapping[Blocked, Sequence[int]]) -> Iterator[list[tuple[Any, ...]]]:
@@ -126,6 +153,20 @@ def _by_prefix(numbers: Iterable[int]) -> Iterator[tuple[str, list[bytes]]]:
         yield str(prefix), [_MEMBERS[number - start] for number in group]
 
 
+def is_whole(client: Any, text: str | None, generation: str) -> bool:
+    """Whether Redis holds all entries of a generation that it lists as ``text``."""
+    return text is not None and count_entries(client, generation) == entries_of(text)
+
+
+def count_entries(client: Any, generation: str) -> int:
+    """The members of every set of a generation together, as Redis holds them."""
+    keys = client.scan_iter(match=redis_keys.register_sets_pattern(generation), count=_SCAN_COUNT)
+    with client.pipeline(transaction=False) as pipe:
+        for key in set(keys):  # SCAN may name a key twice
+            pipe.scard(key)
+        return sum(pipe.execute())
+
+
 def _unlink(client: Any, generation: str) -> None:
     """Free every set of a generation, in the background of Redis."""
     batch: list[str] = []
@@ -146,43 +187,3 @@ def _pack_sets(client: Any) -> None:
             client.config_set(setting, redis_keys.PACKED_MEMBERS)
     except (redis.ResponseError, KeyError):  # CONFIG is forbidden: a managed server, or an ACL
         return
-
-
-class _ImportLock:
-    """Only one load of a profile at a time. A lock whose process died on this host is taken over at once."""
-
-    def __init__(self, client: Any, profile: str) -> None:
-        self._client = client
-        self._key = redis_keys.import_lock(profile)
-        self.owner = f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(8)}"
-
-    def __enter__(self) -> _ImportLock:
-        holder = self._client.get(self._key)
-        if holder is not None and _is_dead(holder):
-            self._client.delete(self._key)
-        if not self._client.set(self._key, self.owner, nx=True, px=_LOCK_MS):
-            host, pid, _ = (self._client.get(self._key) or "? ? ?").split(" ")
-            raise InputRejected(f"another import is under way (process {pid} on {host}): wait for it to end")
-        return self
-
-    def renew(self) -> None:
-        """Raises ``LookupUnavailable`` when the lock was lost, so that two loads never write side by side."""
-        if self._client.get(self._key) != self.owner or not self._client.pexpire(self._key, _LOCK_MS):
-            raise LookupUnavailable("the import's lock in Redis was lost: nothing was put in force, start again")
-
-    def __exit__(self, *_: object) -> None:
-        if self._client.get(self._key) == self.owner:
-            self._client.delete(self._key)
-
-
-def _is_dead(holder: str) -> bool:
-    host, pid, _ = holder.split(" ")
-    if host != socket.gethostname():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False

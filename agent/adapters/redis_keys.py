@@ -1,18 +1,19 @@
 """Every Redis key of this system. This docstring is the schema.
 
-========================================  ======  ==========================  =================================
+========================================  ======  ==========================  =======================================
 key                                       type    writer                      lifetime
-========================================  ======  ==========================  =================================
+========================================  ======  ==========================  =======================================
 bmn:{PREFIX}:g:GENERATION:BLOCKED         set     ``register import``         until the generation is freed
 bmn:{PREFIX}:own:PROFILE:BLOCKED          set     outbox                      for good
 bmn:{PREFIX}:optout:SELLER                set     outbox                      for good
 bmn:{PREFIX}:customer:SELLER:GROUP        set     outbox                      for good
 bmn:current:PROFILE                       string  outbox                      the generation in force, as JSON
 bmn:generations:PROFILE                   hash    ``register import``         id -> JSON, complete loads only
-bmn:loading:PROFILE                       hash    ``register import``         id -> owner, while it loads
+bmn:loading:PROFILE                       hash    ``register import``         id -> owner, of sets to be freed
+                                                                                  unless their load completes
 bmn:import-lock:PROFILE                   string  ``register import``         60 s, renewed; "host pid token"
-bmn:applied:JOURNAL                       string  outbox                      last journal record applied
-========================================  ======  ==========================  =================================
+bmn:applied                               string  outbox                      JOURNAL:SEQ:LINK, the last record applied
+========================================  ======  ==========================  =======================================
 
 A telephone number ``31612345678`` is the member ``5678`` of the sets whose PREFIX is ``3161234``. Such sets hold small
 integers, at most 10,000 of them, which Redis keeps packed (2 bytes each) while ``set-max-intset-entries`` is 10,000 or
@@ -25,6 +26,9 @@ from __future__ import annotations
 from typing import Final
 
 from agent.domain.model import Blocked
+
+APPLIED: Final = "bmn:applied"
+"""Of which journal these lists are, and how far it has been applied: moves in one transaction with the lists."""
 
 PACKED_MEMBERS: Final = 10_000
 """``set-max-intset-entries`` must be at least this for the sets to stay packed."""
@@ -55,9 +59,19 @@ def customer_set(prefix: str, seller: str, product_group: str) -> str:
     return f"bmn:{{{prefix}}}:customer:{seller}:{product_group}"
 
 
+def customer_sets_pattern() -> str:
+    """Glob over every set of customers, for SCAN."""
+    return "bmn:{*}:customer:*"
+
+
 def current(profile: str) -> str:
     """The pointer to the generation in force."""
     return f"bmn:current:{profile}"
+
+
+def currents_pattern() -> str:
+    """Glob over the pointers of all profiles, for SCAN."""
+    return "bmn:current:*"
 
 
 def generations(profile: str) -> str:
@@ -73,8 +87,3 @@ def loading(profile: str) -> str:
 def import_lock(profile: str) -> str:
     """Held by the one load that may run."""
     return f"bmn:import-lock:{profile}"
-
-
-def applied(journal_id: str) -> str:
-    """How far a journal has been applied. Moves in the same transaction as the sets that it speaks of."""
-    return f"bmn:applied:{journal_id}"

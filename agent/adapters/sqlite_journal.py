@@ -25,7 +25,7 @@ from agent.adapters.journal_lock import lock_holder
 from agent.domain import chain
 from agent.domain.deadline import Deadline
 from agent.domain.errors import InputRejected, JournalUnavailable
-from agent.domain.journal_events import LIST_CHANGES, PROTECTIVE_CHANGES, Event, EventType, Record
+from agent.domain.journal_events import LIST_CHANGES, PROTECTIVE_CHANGES, Event, EventType, Mark, Record
 
 _BATCH: Final = 512
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -170,11 +170,24 @@ class SqliteJournal:
 
     # --- reading
 
+    def mark(self, seq: int) -> Mark | None:
+        """See ``agent.domain.ports.Journal``."""
+        if seq == 0:
+            return Mark(journal=self.id, seq=0, link="")
+        with translated(self.path):
+            row = self._reader().execute("SELECT link FROM records WHERE seq = ?", (seq,)).fetchone()
+        return Mark(journal=self.id, seq=seq, link=row[0].hex()) if row is not None else None
+
     def protective_head(self) -> int:
         """See ``agent.domain.ports.Journal``."""
         with translated(self.path):
             head: int = self._reader().execute("SELECT protective FROM state").fetchone()[0]
         return head
+
+    def register_changes(self, profile: str) -> list[Record]:
+        """See ``agent.domain.ports.Journal``."""
+        types = f"'{EventType.REGISTER_LOADED}', '{EventType.REGISTER_ROLLED_BACK}'"
+        return list(self.records(f"type IN ({types}) AND json_extract(body, '$.profile') = ?", (profile,)))
 
     def list_changes(self, after: int, limit: int) -> list[Record]:
         """See ``agent.domain.ports.Journal``."""

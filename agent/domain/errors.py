@@ -19,6 +19,18 @@ class ListsBehind(LookupUnavailable):
     """Redis has not yet applied every protective change that the journal holds (see ``agent.outbox``)."""
 
 
+class ListsForeign(LookupUnavailable):
+    """Redis holds the lists of another journal: what they say is not what this journal knows."""
+
+
+class ListsEvicted(LookupUnavailable):
+    """Redis may throw numbers away, which would look as if they were not registered."""
+
+
+class ListsDamaged(LookupUnavailable):
+    """A value in Redis is not one that this system wrote."""
+
+
 class JournalUnavailable(BmnError):
     """A record could not be made durable: disk full, database locked or damaged, or no time left."""
 

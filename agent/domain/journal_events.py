@@ -189,3 +189,17 @@ class Record:
     at: datetime
     type: EventType
     body: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """How far a journal was followed: a record by its number and its link in the chain.
+
+    A journal that was restored from a backup may give the number to another record, but never the link.
+    """
+
+    journal: str
+    seq: int
+    """0 for the beginning, before the first record."""
+    link: str
+    """Hexadecimal; empty for the beginning."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from agent.domain.deadline import Deadline
-from agent.domain.journal_events import Event, Record
+from agent.domain.journal_events import Event, Mark, Record
 from agent.domain.model import Blocked, Campaign, Facts, Generation
 from agent.domain.phone_number import PhoneNumber
 from agent.domain.standing import Standing
@@ -21,43 +22,76 @@ class Lists(Protocol):
         """What the lists say of ``number`` for ``campaign``, in one round trip.
 
         ``applied`` is the journal record up to which changes must be in the lists. Raises ``ListsBehind`` when they
-        are not, ``LookupTimedOut`` or ``LookupUnavailable`` when there is no answer.
+        are not, or stand at a record that the journal does not know; ``ListsForeign`` when they are those of another
+        journal; ``LookupTimedOut`` or ``LookupUnavailable`` when there is no answer.
         """
 
 
 class ListChanges(Protocol):
     """The side of the lists that the outbox writes to."""
 
-    def applied(self) -> int:
-        """The last journal record that has been applied; 0 for lists that know nothing of this journal."""
+    def applied(self, deadline: Deadline | None = None) -> Mark | None:
+        """The last journal record that has been applied; None for lists that know of no journal.
 
-    def apply(self, records: Sequence[Record], after: int, standings: Mapping[str, Standing]) -> bool:
-        """Apply ``records`` in order and move ``applied`` to the last of them, all or nothing.
+        Raises ``ListsForeign`` when they are those of another journal.
+        """
+
+    def require_no_eviction(self) -> None:
+        """Raise ``ListsEvicted`` when the lists may lose numbers. Then nothing that they hold is believed any more."""
+
+    def apply(self, records: Sequence[Record], after: Mark, upto: Mark, standings: Mapping[str, Standing]) -> bool:
+        """Apply ``records`` in order and move ``applied`` to ``upto``, the last of them: all or nothing.
 
         ``standings`` says how numbers (E.164) stand after them, where that does not follow from these records alone.
 
         Returns False, with nothing changed, when ``applied`` is no longer ``after``: someone else was first.
         """
 
+    def restart(self, after: Mark | None) -> None:
+        """Move ``applied`` to the beginning of the journal, unless it is no longer ``after``.
+
+        What the lists hold stays, for it protects; but customers go, for an exemption needs its record. Lists without
+        any mark have lost keys: then no register stays in force either until its record was applied again.
+        """
+
+    def reset(self, *, take_over: bool) -> None:
+        """As ``restart`` for lists without a mark, whatever their mark is, damaged or not.
+
+        Raises ``ListsForeign`` for those of another journal, unless ``take_over``.
+        """
+
 
 class Generations(Protocol):
     """The loads of the register that Redis holds."""
 
-    def current(self, profile: str) -> Generation | None:
+    def current(self, profile: str, deadline: Deadline | None = None) -> Generation | None:
         """The generation in force."""
 
-    def kept(self, profile: str) -> tuple[Generation, ...]:
+    def kept(self, profile: str, deadline: Deadline | None = None) -> tuple[Generation, ...]:
         """Every complete generation, oldest load first."""
+
+    def is_whole(self, profile: str, generation: str) -> bool:
+        """Whether every entry of a complete generation is still there."""
+
+    def changing(self, profile: str) -> AbstractContextManager[GenerationChanges]:
+        """The right to change the loads of ``profile``, for one process at a time.
+
+        Raises ``InputRejected`` when another one has it.
+        """
+
+
+class GenerationChanges(Protocol):
+    """What may be done with the loads of a profile while one has the right to."""
 
     def load(self, generation: Generation, lists: Mapping[Blocked, Sequence[int]], progress: Progress) -> None:
         """Write a complete generation beside the others, without putting it in force.
 
         ``lists`` holds sorted distinct numbers as integers (country code and national number). Litter of loads that
-        never completed is removed first. Raises ``InputRejected`` when another load is under way.
+        never completed is removed first. Raises ``LookupUnavailable`` when the right was lost meanwhile.
         """
 
-    def discard(self, profile: str, keep: int) -> tuple[str, ...]:
-        """Free all but the ``keep`` newest generations and the one in force; returns the ids of what went."""
+    def discard(self, keep: Collection[str]) -> tuple[str, ...]:
+        """Free all generations but those in ``keep`` and the one in force; returns the ids of what went."""
 
 
 class ListServer(Protocol):
@@ -90,8 +124,14 @@ class Journal(Protocol):
     def append_later(self, event: Event) -> None:
         """Append as soon as may be, without waiting and without an answer."""
 
+    def mark(self, seq: int) -> Mark | None:
+        """What identifies record ``seq`` (0: the beginning); None when there is no such record."""
+
     def protective_head(self) -> int:
         """The newest record that may turn an allow into a block; 0 when there is none."""
+
+    def register_changes(self, profile: str) -> list[Record]:
+        """Every ``register.loaded`` and ``register.rolled_back`` of ``profile``, in order."""
 
     def list_changes(self, after: int, limit: int) -> list[Record]:
         """Up to ``limit`` list-changing records after ``after``, in order."""
@@ -162,6 +202,10 @@ class RegisterFile(Protocol):
     @property
     def name(self) -> str:
         """Without its folder."""
+
+    @property
+    def location(self) -> str:
+        """Where it was found, as an absolute path."""
 
     @property
     def sha256(self) -> str:

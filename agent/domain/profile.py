@@ -12,6 +12,9 @@ from zoneinfo import ZoneInfo
 from agent.domain.dialogue import NL_BMNR_NOTICE, NoticeScript
 from agent.domain.model import Generation, Purpose
 
+CLOCK_TOLERANCE: Final = timedelta(hours=1)
+"""More than clocks drift that are kept at all, and too little to matter to a period of days."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
@@ -49,6 +52,14 @@ class Profile:
         """
         start = datetime.combine(generation.as_of, time(), tzinfo=ZoneInfo(self.timezone))
         return start + timedelta(days=self.load_valid_days)
+
+    def is_stale(self, generation: Generation, now: datetime) -> bool:
+        """Whether ``generation`` is past its period, or the clock cannot tell.
+
+        A clock that was set back would make any load fresh again. A load cannot be used before it was made, so then the
+        clock is wrong; ``CLOCK_TOLERANCE`` is what the clocks of two hosts may differ.
+        """
+        return now > self.valid_until(generation) or now < generation.loaded_at - CLOCK_TOLERANCE
 
 
 NL_BMNR: Final = Profile(

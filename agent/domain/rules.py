@@ -75,10 +75,13 @@ def own_customer_is_exempt(call: Call, facts: Facts, profile: Profile, now: date
 
 
 def register_is_loaded_and_fresh(call: Call, facts: Facts, profile: Profile, now: datetime) -> Reason | None:
-    """An empty Redis never means that nobody is registered; a load past its period is no load."""
+    """An empty Redis never means that nobody is registered; a load past its period is no load.
+
+    Nor is one of the future: then the clock was set back, and nobody knows how old the load is.
+    """
     if facts.generation is None:
         return Reason.REGISTER_MISSING
-    return Reason.REGISTER_STALE if now > profile.valid_until(facts.generation) else None
+    return Reason.REGISTER_STALE if profile.is_stale(facts.generation, now) else None
 
 
 def register_entry_blocks(call: Call, facts: Facts, profile: Profile, now: datetime) -> Reason | None:

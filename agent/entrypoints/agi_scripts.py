@@ -147,19 +147,19 @@ class AgiScripts:
 
     def health(self, request: AgiRequest, channel: AgiChannel, due: float) -> None:
         """Say ``ok`` when a call could be screened now: the register is loaded and fresh, and the journal open."""
-        degraded = self.degraded()
+        degraded = self.degraded(Deadline(due))
         channel.set_variables({names.BMN_HEALTH: names.HEALTH_DEGRADED if degraded else names.HEALTH_OK})
         if degraded:
             self._log.warning(logs.HEALTH_ANSWERED, degraded=degraded)
 
-    def degraded(self) -> list[str]:
+    def degraded(self, deadline: Deadline) -> list[str]:
         """Why no promotional call could be allowed now, in words; empty when all is well."""
         problems = [] if self._app.campaigns else ["no campaign is configured"]
         try:
-            self._app.redis.require_no_eviction()
-            if lag := self._app.outbox.lag():
+            self._app.redis.require_no_eviction(deadline)
+            if lag := self._app.outbox.lag(deadline):
                 problems.append(f"Redis lacks {counted(lag, 'list change')} of the journal")
-            status = self._app.registers.status(PROFILES[self._app.settings.dialling.profile])
+            status = self._app.registers.status(PROFILES[self._app.settings.dialling.profile], deadline)
             if status.current is None:
                 problems.append("no register is loaded")
             elif status.stale:

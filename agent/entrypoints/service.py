@@ -81,7 +81,7 @@ class Service:
             listen = f"{host}:{port}"
             started = Event(EventType.AGENT_STARTED, {**about, "version": release, "listen": listen})
             self._app.journal.append([started], Deadline.after_ms(_RECORD_MS))
-            degraded = self._scripts.degraded()
+            degraded = self._scripts.degraded(Deadline.after_ms(_RECORD_MS))
             write = self._log.warning if degraded else self._log.info
             write(logs.AGENT_STARTED, **about, version=release, listen=listen, head=self._head(), degraded=degraded)
             if exposed := exposed_key(self._app.settings.journal.key_path):
@@ -119,11 +119,10 @@ class Service:
         blocked = False
         while not self._ending.wait(_DRAIN_EVERY_S):
             try:
-                self._app.redis.require_no_eviction()
                 applied = self._app.outbox.drain()
-            except BmnError as error:
+            except Exception as error:  # noqa: BLE001  # this thread must outlive whatever it meets
                 if not blocked:
-                    self._log.error(logs.OUTBOX_BLOCKED, why=str(error))
+                    self._log.error(logs.OUTBOX_BLOCKED, why=str(error), exc_info=not isinstance(error, BmnError))
                 blocked = True
             else:
                 if applied or blocked:

@@ -21,6 +21,7 @@ import pytest
 import redis
 
 from agent import dialplan_names as names
+from agent.adapters import redis_keys
 from deploy.lab.agent_service import AgentService, bmn
 from deploy.lab.redis_server import PrivateRedis
 from tests.agi.fake_asterisk import FakeAsterisk, environment
@@ -245,22 +246,22 @@ def test_the_head_of_the_journal_is_logged_again_and_again(tmp_path: Path, redis
 
 
 def test_an_internal_error_blocks_with_its_own_reason(tmp_path: Path, redis_url: str) -> None:
-    """What nobody thought of: here, a Redis whose answers make no sense."""
+    """What nobody thought of: here, a register so far in the future that its end cannot be computed."""
     site = Site(tmp_path, redis_url)
     site.load()
-    with redis.Redis.from_url(redis_url) as client, site.agent:
-        client.set(f"bmn:applied:{_journal_id(site)}", "nonsense")
+    with site.agent:
+        _move_to_the_end_of_time(redis_url)
         verdict = site.screen("0612349999", "energy", "a")
     assert (verdict["BMN_VERDICT"], verdict["BMN_REASON"]) == ("block", "internal_error")
     assert [record["reason"] for record in site.records("type = 'call.screened'")] == ["internal_error"]
     (line,) = site.agent.log("request.failed")
-    assert "ValueError" in line["exception"]
+    assert "OverflowError" in line["exception"]
 
 
-def _journal_id(site: Site) -> str:
-    with closing(sqlite3.connect(site.folder / "journal.db")) as journal:
-        (journal_id,) = journal.execute("SELECT journal FROM state").fetchone()
-    return str(journal_id)
+def _move_to_the_end_of_time(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        pointer = json.loads(str(client.get(redis_keys.current("nl-bmnr"))))
+        client.set(redis_keys.current("nl-bmnr"), json.dumps({**pointer, "as_of": "9999-12-31"}))
 
 
 def test_a_peer_outside_the_allow_list_is_refused(tmp_path: Path, redis_url: str) -> None:
@@ -284,8 +285,7 @@ def test_a_port_in_use_is_a_clear_sentence(site: Site) -> None:
 def test_an_internal_error_of_the_classic_script_blocks_too(site: Site, redis_url: str) -> None:
     """With the same reason, and a line that says what happened."""
     site.load()
-    with redis.Redis.from_url(redis_url) as client:
-        client.set(f"bmn:applied:{_journal_id(site)}", "nonsense")
+    _move_to_the_end_of_time(redis_url)
     out, err, code = _classic(site, "0612349999", "energy", "agent-1")
     assert out.startswith(SCREEN_SETS + '"block,internal_error,,')
     assert code == 1

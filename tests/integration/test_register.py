@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
+from agent import registers
 from agent.adapters import redis_keys
 from agent.adapters.register_files import open_register_file
-from agent.bootstrap import Application
-from agent.domain.errors import InputRejected, LookupUnavailable
+from agent.bootstrap import Application, now_utc
+from agent.domain.errors import InputRejected, JournalUnavailable, LookupUnavailable
 from agent.domain.journal_events import EventType
 from agent.domain.model import Blocked
 from agent.domain.profile import NL_BMNR
+from agent.register_rows import Rows, read_rows
 from agent.registers import Imported, ImportOptions
 from deploy.lab.redis_server import PrivateRedis
 from tests.conftest import load_register, wired, write_configuration
@@ -64,6 +69,22 @@ def test_a_bad_file_is_rejected_whole_and_changes_nothing(
         assert sorted(client.keys("*")) == before
     assert problem in "\n".join(caught.value.problems)
     assert reason(app) == "registered"
+
+
+def test_a_name_that_the_journal_cannot_hold_is_refused(tmp_path: Path) -> None:
+    """Not UTF-8, or nothing that a terminal should show."""
+    for name in (b"n\xff.txt", b"n\x1b.txt"):
+        with pytest.raises(InputRejected, match="printable"):
+            open_register_file(tmp_path / os.fsdecode(name))
+
+
+def test_status_tells_a_clock_that_was_set_back(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stale, although its period has not passed."""
+    load_register(app, GOOD)
+    monkeypatch.setattr(app.registers, "_clock", lambda: now_utc() - timedelta(days=2))
+    status = app.registers.status(NL_BMNR)
+    assert status.stale
+    assert "set back" in status.problems[0]
 
 
 def test_a_rejection_is_in_the_journal(app: Application) -> None:
@@ -146,6 +167,75 @@ def test_rollback_puts_the_load_before_back_in_force(app: Application) -> None:
     assert (record.body["from_generation"], record.body["generation"]) == (second.id, first.id)
 
 
+def test_a_load_that_was_rolled_back_from_is_never_gone_back_to(app: Application) -> None:
+    """It was bad: the first to be let go, however new it is."""
+    good = load_register(app, GOOD).generation
+    bad = load_register(app, "0687654321\n").generation
+    app.registers.rollback(NL_BMNR)
+    third = load_register(app, GOOD)
+    assert third.freed == (bad.id,)
+    assert app.registers.rollback(NL_BMNR) == (third.generation, good)
+
+
+def test_a_load_without_a_record_is_never_gone_back_to(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was never in force; the next load lets it go."""
+    good = load_register(app, GOOD).generation
+
+    def full(*_: object) -> None:
+        raise JournalUnavailable("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(app.journal, "append", full)
+        with pytest.raises(JournalUnavailable):
+            load_register(app, "0687654321\n")
+    kept = [item.id for item in app.registers.status(NL_BMNR).kept]
+    assert len(kept) == 2
+    with pytest.raises(InputRejected, match="none to roll back to"):
+        app.registers.rollback(NL_BMNR)
+    third = load_register(app, GOOD)
+    assert third.freed == (kept[1],)
+    assert app.registers.rollback(NL_BMNR) == (third.generation, good)
+
+
+def test_a_load_that_lost_a_part_is_never_gone_back_to(app: Application, redis_url: str) -> None:
+    """Redis lists it as complete, and does not have it any more."""
+    broken = load_register(app, GOOD).generation
+    load_register(app, GOOD)
+    with redis.Redis.from_url(redis_url) as client:
+        client.delete(redis_keys.register_set("3161234", broken.id, Blocked.ALL))
+    with pytest.raises(InputRejected, match="none to roll back to"):
+        app.registers.rollback(NL_BMNR)
+    assert reason(app) == "registered"
+
+
+def test_an_import_that_was_overtaken_while_it_read_is_judged_again(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newer load came into force meanwhile."""
+    read = read_rows
+
+    def overtaken(*arguments: Any) -> Rows:
+        monkeypatch.setattr(registers, "read_rows", read)
+        load_register(app, GOOD)
+        return read(*arguments)
+
+    monkeypatch.setattr(registers, "read_rows", overtaken)
+    with pytest.raises(InputRejected, match="before that of the load in force"):
+        load_register(app, GOOD, as_of=date.today() - timedelta(days=1))
+
+
+def test_the_guards_of_an_import_survive_the_loss_of_redis(app: Application, redis_url: str) -> None:
+    """They compare with the journal, which knows what was in force."""
+    load_register(app, GOOD)
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    with pytest.raises(InputRejected, match="more than 10 % fewer"):
+        load_register(app, "0612345678\n", allow_shrink=False)
+    with pytest.raises(InputRejected, match="before that of the load in force"):
+        load_register(app, GOOD, as_of=date.today() - timedelta(days=3))
+    load_register(app, GOOD, allow_shrink=False)
+
+
 def test_importing_the_load_in_force_again_changes_nothing(app: Application, tmp_path: Path) -> None:
     """It would only push out the load to roll back to."""
     path = tmp_path / "numbers.txt"
@@ -157,27 +247,14 @@ def test_importing_the_load_in_force_again_changes_nothing(app: Application, tmp
     assert len(app.registers.status(NL_BMNR).kept) == 1
 
 
-def test_the_record_of_an_older_load_does_not_push_out_a_newer_one(
-    app: Application, redis_url: str, tmp_path: Path
-) -> None:
-    """Two hosts with a journal each share a Redis that was emptied: the second replays its old load."""
-    (tmp_path / "second").mkdir()
-    with wired(tmp_path / "second", redis_url) as second:
-        load_register(second, GOOD)
-        with redis.Redis.from_url(redis_url) as client:
-            client.flushall()
-        newest = load_register(app, GOOD)
-        assert reason(second) == "registered"
-        assert app.registers.status(NL_BMNR).current == newest.generation
-
-
 def test_a_load_that_does_not_come_into_force_is_an_error(app: Application, redis_url: str) -> None:
-    """A host whose clock runs ahead has put its load in force: ours is not, and says so."""
+    """A journal restored from a backup, and a clock set back: what is in force stays, and the new load says so."""
     load_register(app, GOOD)
     key = redis_keys.current("nl-bmnr")
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
-        pointer = str(client.get(key))
-        client.set(key, pointer.replace('"in_force_since":"20', '"in_force_since":"29'))
+        pointer = json.loads(str(client.get(key)))
+        pointer |= {"record": f"{app.journal.id}:99:aa", "in_force_since": "2999-01-01T00:00:00+00:00"}
+        client.set(key, json.dumps(pointer))
     with pytest.raises(LookupUnavailable, match="loaded but not in force"):
         load_register(app, GOOD)
 
@@ -223,7 +300,7 @@ def test_old_loads_are_freed_and_leave_nothing(app: Application, redis_url: str)
 def test_status_tells_age_and_end(app: Application) -> None:
     """And staleness."""
     assert app.registers.status(NL_BMNR).current is None
-    load_register(app, GOOD, as_of=date.today() - timedelta(days=27))
+    load_register(app, GOOD, as_of=NL_BMNR.local_date(now_utc()) - timedelta(days=27))
     fresh = app.registers.status(NL_BMNR)
     assert fresh.age is not None
     assert not fresh.stale
@@ -235,13 +312,14 @@ import os, sys
 os.environ["BMN_CONFIG"], os.environ["BMN_REDIS_URL"] = sys.argv[1], sys.argv[2]
 from agent.adapters import redis_generations
 redis_generations._BATCH_MEMBERS = 50
+from agent.adapters.redis_import_lock import ImportLock
 from agent.entrypoints.cli import main
-original = redis_generations._ImportLock.renew
+original = ImportLock.renew
 def renew(lock):
     original(lock)
     print("batch", flush=True)
     sys.stdin.readline()
-redis_generations._ImportLock.renew = renew
+ImportLock.renew = renew
 sys.argv = ["bmn", "register", "import", sys.argv[3], "--as-of", sys.argv[4]]
 main()
 """
@@ -268,7 +346,7 @@ def test_a_killed_import_leaves_the_old_load_and_the_next_one_clears_up(
         assert process.stdout.readline() == "batch\n"
         process.stdin.write("go\n")
         process.stdin.flush()
-    with pytest.raises(InputRejected, match="another import is under way"):
+    with pytest.raises(InputRejected, match="another import or rollback is under way"):
         load_register(app, GOOD)
     process.kill()
     process.communicate()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import array
 import wave
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 
 from agent.domain.model import Call, Campaign, Facts, Generation, Purpose, Sector, Seller
@@ -36,12 +36,12 @@ def a_call(dialled: Dialled = NUMBER, campaign: Campaign | None = a_campaign()) 
 
 
 def a_generation(as_of: date = date(2026, 11, 20), id: str = "20261120T080000-aaaa") -> Generation:  # noqa: A002
-    """A load of three days ago."""
+    """A load of three days ago, made as soon as its day began."""
     return Generation(
         id=id,
         profile="nl-bmnr",
         as_of=as_of,
-        loaded_at=datetime(2026, 11, 20, 8, 0, tzinfo=UTC),
+        loaded_at=datetime.combine(as_of, time(), tzinfo=UTC),
         count=1000,
         sha256="0" * 64,
     )

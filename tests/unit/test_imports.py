@@ -17,14 +17,14 @@ MAY_IMPORT = {
     "config": {"domain", "config"},
     "logs": {"domain", "logs"},
     "dialplan_names": set[str](),
-    "bootstrap": {"domain", "use cases", "adapters", "config"},
+    "bootstrap": {"domain", "use cases", "adapters", "config", "logs"},
     "entrypoints": {"domain", "use cases", "adapters", "config", "logs", "dialplan_names", "bootstrap", "entrypoints"},
 }
 SINGLE = {"config", "logs", "dialplan_names", "bootstrap"}
 PURE = {"phonenumbers"}
 """The one library that the domain may use: it is data and pure functions."""
 STANDARD_FOR_DOMAIN = {
-    "collections", "dataclasses", "datetime", "enum", "hashlib", "hmac", "re", "time", "types", "typing",
+    "collections", "contextlib", "dataclasses", "datetime", "enum", "hashlib", "hmac", "re", "time", "types", "typing",
     "unicodedata", "zoneinfo", "__future__",
 }  # fmt: skip
 

@@ -34,6 +34,7 @@ SERVICE = a_campaign(Purpose.SERVICE, None)
 CHARITY = a_campaign(Purpose.CHARITY)
 FAILED = Facts(failure=LookupFailure.UNAVAILABLE)
 STALE = a_generation(as_of=date(2026, 10, 1))
+LOADED = a_generation().loaded_at
 
 
 def reason(call: Call, facts: Facts) -> Reason:
@@ -215,6 +216,19 @@ def test_the_rules_stand_in_the_order_of_the_law() -> None:
         "register_entry_blocks",
         "nothing_stands_against_it",
     ]
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (LOADED - timedelta(hours=1), "not_registered"),
+        (LOADED - timedelta(hours=1, microseconds=1), "register_stale"),
+        (LOADED - timedelta(days=400), "register_stale"),
+    ],
+)
+def test_a_clock_that_was_set_back_makes_no_load_fresh(now: datetime, expected: str) -> None:
+    """What was made in the future has no age; an hour is what two clocks may differ."""
+    assert decide(a_call(), some_facts(), NL_BMNR, now).reason == expected
 
 
 # --- properties

@@ -30,6 +30,11 @@ class OpenedRegisterFile:
         """The file's name, without its folder."""
         return self.path.name
 
+    @property
+    def location(self) -> str:
+        """The file's absolute path."""
+        return str(self.path.absolute())
+
     def rows(self) -> Iterator[RegisterRow]:
         """Every line that holds a number."""
         return self.layout(_lines(self.path))
@@ -37,6 +42,8 @@ class OpenedRegisterFile:
 
 def open_register_file(path: Path) -> OpenedRegisterFile:
     """Hash the file and find its layout by its first line. Raises ``InputRejected`` when it is none of ours."""
+    if not str(path.absolute()).isprintable():  # it goes into the journal; what is not UTF-8 is not printable either
+        raise InputRejected(f"{str(path)!a}: give the file and its folders names of printable characters")
     digest, size = hashlib.sha256(), 0
     try:
         with path.open("rb") as file:

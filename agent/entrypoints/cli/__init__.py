@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "journal": ("agent.entrypoints.cli.journal", "journal", "Check the evidence."),
     "log": ("agent.entrypoints.cli.log", "log", "Show screened calls: what was blocked, what was dialled, and why."),
     "optout": ("agent.entrypoints.cli.optout", "optout", "Consumers who object to one seller."),
+    "rebuild": ("agent.entrypoints.cli.rebuild", "rebuild", "Fill Redis again from the journal and the register file."),
     "register": ("agent.entrypoints.cli.register", "register", "Load the do-not-call register, or roll a load back."),
     "registrations": (
         "agent.entrypoints.cli.registrations",

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from agent import logs
 from agent.adapters.journal_key import exposed_key
 from agent.bootstrap import Application, bootstrap
 from agent.config import Settings, load_settings
@@ -21,8 +22,9 @@ def settings(**overrides: str) -> Settings:
 
 
 def application() -> Application:
-    """The wired application; use it as a context manager."""
+    """The wired application, with its log on stderr; use it as a context manager."""
     config = settings()
+    logs.configure(config.logs.level)
     app = bootstrap(config)
     warn_of_exposed_key(config)
     return app

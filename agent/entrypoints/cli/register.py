@@ -62,7 +62,7 @@ def import_command(
     if as_json:
         output.print_json(
             {
-                **_as_json(imported.generation),
+                **generation_as_json(imported.generation),
                 "counts": imported.counts,
                 "lines": imported.lines,
                 "duplicates": imported.duplicates,
@@ -95,7 +95,7 @@ def rollback(profile_key: str | None, as_json: bool) -> None:
     with context.application() as app:
         left, now_in_force = app.registers.rollback(context.chosen_profile(app.settings, profile_key))
     if as_json:
-        output.print_json({"from": left.id, **_as_json(now_in_force)})
+        output.print_json({"from": left.id, **generation_as_json(now_in_force)})
     else:
         click.echo(f"in force: {now_in_force.id}, {counted(now_in_force.count, 'number')} as of {now_in_force.as_of}")
         click.echo(f"left: {left.id}")
@@ -112,11 +112,12 @@ def status(profile_key: str | None, as_json: bool) -> None:
         output.print_json(
             {
                 "profile": found.profile,
-                "in_force": _as_json(found.current) if found.current else None,
+                "in_force": generation_as_json(found.current) if found.current else None,
                 "valid_until": found.valid_until,
                 "age_days": found.age.total_seconds() / 86_400 if found.age is not None else None,
                 "stale": found.stale,
-                "kept": [_as_json(item) for item in found.kept],
+                "kept": [generation_as_json(item) for item in found.kept],
+                "problems": found.problems,
             }
         )
     else:
@@ -132,7 +133,7 @@ def _print_status(found: RegisterStatus) -> None:
         numbers = counted(found.current.count, "number")
         click.echo(f"{found.profile}: {numbers} as of {found.current.as_of} ({days:.1f} days old)")
         until = output.local_time(found.valid_until)
-        click.echo(f"STALE since {until}: calls are blocked" if found.stale else f"valid until {until}")
+        click.echo(f"STALE, valid until {until}: calls are blocked" if found.stale else f"valid until {until}")
     if found.kept:
         rows = [
             (
@@ -146,9 +147,12 @@ def _print_status(found: RegisterStatus) -> None:
             for item in found.kept
         ]
         output.print_table(("", "generation", "as of", "numbers", "loaded", "sha256"), rows)
+    for problem in found.problems:
+        click.echo(f"warning: {problem}", err=True)
 
 
-def _as_json(generation: Generation) -> dict[str, object]:
+def generation_as_json(generation: Generation) -> dict[str, object]:
+    """A generation as the commands print it."""
     return {
         "generation": generation.id,
         "profile": generation.profile,

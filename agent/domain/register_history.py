@@ -1,0 +1,42 @@
+"""What the journal says of the register of one profile: which loads there were, and which of them was in force when.
+
+The journal decides, and not what Redis happens to hold: a load whose record could not be kept was never in force, and
+one that was rolled back from was found to be bad.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from agent.domain.journal_events import EventType, Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterHistory:
+    """The outcome of every ``register.loaded`` and ``register.rolled_back`` of a profile."""
+
+    loads: Mapping[str, Record]
+    """The record of each load, by the id of its generation."""
+    succession: tuple[str, ...]
+    """Generations that were in force one after the other, without those that were rolled back from. The last is in
+    force; the ones before it are what may be rolled back to."""
+
+    @property
+    def in_force(self) -> Record | None:
+        """The load that is in force; None before the first."""
+        return self.loads[self.succession[-1]] if self.succession else None
+
+
+def register_history(records: Iterable[Record]) -> RegisterHistory:
+    """Read ``records``, those of one profile in order of the journal."""
+    loads: dict[str, Record] = {}
+    succession: list[str] = []
+    for record in records:
+        generation = str(record.body["generation"])
+        if record.type is EventType.REGISTER_LOADED:
+            loads[generation] = record
+        left = record.body.get("from_generation")
+        if generation in loads:
+            succession = [item for item in succession if item not in (left, generation)] + [generation]
+    return RegisterHistory(loads=loads, succession=tuple(succession))

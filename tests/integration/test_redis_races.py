@@ -1,0 +1,313 @@
+"""Two at work on Redis at once: each test puts the other one exactly where it would do harm."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+import redis
+
+from agent.adapters import redis_generations, redis_import_lock, redis_keys, redis_list_changes, redis_values
+from agent.adapters.redis_generations import RedisGenerations, count_entries
+from agent.adapters.redis_import_lock import ImportLock
+from agent.bootstrap import Application
+from agent.domain.deadline import Deadline
+from agent.domain.errors import InputRejected, ListsBehind, LookupUnavailable
+from agent.domain.journal_events import Event, EventType
+from agent.domain.model import Blocked, Generation
+from agent.domain.profile import NL_BMNR
+from tests.conftest import load_register, wired
+from tests.integration.test_outbox import an_optout
+from tests.integration.test_screening import NUMBER, reason
+
+GOOD = "0612345678\n"
+PROFILE = NL_BMNR.key
+LOCK = redis_keys.import_lock(PROFILE)
+NUMBERS = {Blocked.ALL: [31600000000 + step * 10_000 for step in range(4)]}
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Any]:
+    """What another process does."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def generations(app: Application, monkeypatch: pytest.MonkeyPatch) -> RedisGenerations:
+    """Loads of four numbers, in a batch each."""
+    monkeypatch.setattr(redis_generations, "_BATCH_MEMBERS", 1)
+    return RedisGenerations(app.redis)
+
+
+def a_generation(name: str) -> Generation:
+    """With an id to be recognised by."""
+    now = datetime.now(UTC)
+    return Generation(id=name, profile=PROFILE, as_of=date(2026, 1, 1), loaded_at=now, count=4, sha256="0" * 64)
+
+
+def held(client: Any, name: str) -> int:
+    """How many entries of a generation Redis has."""
+    return count_entries(client, name)
+
+
+# --- loads
+
+
+def test_a_load_that_lost_its_lock_removes_only_its_own_part(generations: RedisGenerations, client: Any) -> None:
+    """It finds out while another one is in the middle of its load, which stays whole."""
+    waiting, on = threading.Event(), threading.Event()
+
+    def wait(step: str, done: int, total: int | None) -> None:
+        waiting.set()
+        assert on.wait(10)
+
+    def slow() -> None:
+        with pytest.raises(LookupUnavailable, match="lock in Redis was lost"), generations.changing(PROFILE) as changes:
+            changes.load(a_generation("slow"), NUMBERS, wait)
+
+    thread = threading.Thread(target=slow)
+    thread.start()
+    assert waiting.wait(10)
+    client.delete(LOCK)  # its time has passed
+
+    def let_the_other_find_out(step: str, done: int, total: int | None) -> None:
+        on.set()
+        thread.join(10)
+        assert client.hkeys(redis_keys.loading(PROFILE)) == ["quick"]
+
+    with generations.changing(PROFILE) as changes:
+        changes.load(a_generation("quick"), NUMBERS, let_the_other_find_out)
+    assert (held(client, "slow"), held(client, "quick")) == (0, 4)
+    assert [item.id for item in generations.kept(PROFILE)] == ["quick"]
+
+
+@pytest.mark.parametrize("owner", [None, "elsewhere 1 abc"])
+def test_a_load_is_not_complete_when_its_lock_was_lost_at_the_last_moment(
+    generations: RedisGenerations, client: Any, owner: str | None
+) -> None:
+    """After its last batch: expired, or with another one already."""
+
+    def lose_it(step: str, done: int, total: int | None) -> None:
+        if done == total:
+            client.delete(LOCK)
+            if owner:
+                client.set(LOCK, owner)
+
+    with pytest.raises(LookupUnavailable, match="lock in Redis was lost"), generations.changing(PROFILE) as changes:
+        changes.load(a_generation("late"), NUMBERS, lose_it)
+    assert generations.kept(PROFILE) == ()
+    assert held(client, "late") == 0
+    assert client.get(LOCK) == owner
+
+
+def test_a_load_of_which_redis_took_less_is_not_complete(generations: RedisGenerations, client: Any) -> None:
+    """A member was there already, so this is not the set that was meant."""
+    client.sadd(redis_keys.register_set("3160000", "odd", Blocked.ALL), 0)
+    with pytest.raises(LookupUnavailable, match="Redis took 3 of 4 entries"), generations.changing(PROFILE) as changes:
+        changes.load(a_generation("odd"), NUMBERS, lambda *_: None)
+    assert generations.kept(PROFILE) == ()
+
+
+def test_only_the_owner_renews_and_ends_a_lock(app: Application, client: Any) -> None:
+    """Whoever has it now keeps it, for as long as it was given."""
+    with ImportLock(app.redis, PROFILE) as lock:
+        lock.renew()
+        client.set(LOCK, "elsewhere 1 abc", px=5_000)
+        with pytest.raises(LookupUnavailable, match="lost"):
+            lock.renew()
+        assert client.pttl(LOCK) <= 5_000
+    assert client.get(LOCK) == "elsewhere 1 abc"
+
+
+def test_a_dead_lock_is_taken_over_by_one_only(app: Application, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both find it dead; the second must not remove what the first has taken."""
+
+    def another_is_faster(holder: str) -> bool:
+        client.set(LOCK, "elsewhere 1 abc")
+        return True
+
+    client.set(LOCK, "here 1 dead")
+    monkeypatch.setattr(redis_import_lock, "_is_dead", another_is_faster)
+    with pytest.raises(InputRejected, match="has just begun"), ImportLock(app.redis, PROFILE):
+        pass
+    assert client.get(LOCK) == "elsewhere 1 abc"
+
+
+def test_a_lock_that_nobody_can_have_written_is_taken_over(app: Application, client: Any) -> None:
+    """Else it would stop imports for good."""
+    client.set(LOCK, "nonsense")
+    with ImportLock(app.redis, PROFILE) as lock:
+        assert client.get(LOCK) == lock.owner
+
+
+# --- letting loads go
+
+
+def test_the_load_in_force_is_never_let_go(app: Application, client: Any) -> None:
+    """Whatever is asked."""
+    generation = load_register(app, GOOD).generation.id
+    with RedisGenerations(app.redis).changing(PROFILE) as changes:
+        assert changes.discard([]) == ()
+    assert held(client, generation) == 1
+
+
+def test_a_load_that_comes_into_force_just_then_is_not_let_go(
+    app: Application, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rollback between the look at the pointer and the end of the transaction."""
+    old, new = (load_register(app, GOOD).generation.id for _ in range(2))
+    read = redis_values.generation_from_text
+    looks = 0
+
+    def put_in_force_meanwhile(pointer: str) -> Generation:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            client.set(redis_keys.current(PROFILE), pointer.replace(new, old))
+        return read(pointer)
+
+    monkeypatch.setattr(redis_generations, "generation_from_text", put_in_force_meanwhile)
+    with RedisGenerations(app.redis).changing(PROFILE) as changes:
+        assert changes.discard([new]) == ()
+    assert (looks, held(client, old)) == (2, 1)
+
+
+def test_a_discard_without_the_lock_lets_nothing_go(app: Application, client: Any) -> None:
+    """Another one may be about to put it in force."""
+    old, new = (load_register(app, GOOD).generation.id for _ in range(2))
+    with RedisGenerations(app.redis).changing(PROFILE) as changes:
+        client.delete(LOCK)
+        assert changes.discard([new]) == ()
+    assert held(client, old) == 1
+
+
+def test_a_discard_that_was_killed_leaves_litter_for_the_next_load(
+    app: Application, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be put in force any more, and is not forgotten."""
+    old, new = (load_register(app, GOOD).generation.id for _ in range(2))
+
+    def killed(client: Any, generation: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, RedisGenerations(app.redis).changing(PROFILE) as changes:
+        patch.setattr(redis_generations, "_unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            changes.discard([new])
+    assert [item.id for item in app.registers.status(NL_BMNR).kept] == [new]
+    assert client.hkeys(redis_keys.loading(PROFILE)) == [old]
+    load_register(app, GOOD)
+    assert held(client, old) == 0
+    assert not client.exists(redis_keys.loading(PROFILE))
+
+
+def test_nobody_rolls_back_while_an_import_is_under_way(app: Application, client: Any) -> None:
+    """Which would undo the rollback a moment later."""
+    for _ in range(2):
+        load_register(app, GOOD)
+    client.set(LOCK, "elsewhere 1 abc")
+    with pytest.raises(InputRejected, match="process 1 on elsewhere"):
+        app.registers.rollback(NL_BMNR)
+
+
+# --- applying and reading
+
+
+def test_a_batch_that_another_process_was_faster_with_is_not_applied_again(
+    app: Application, tmp_path: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the mark and the end of the transaction; the mark never goes back."""
+    app.outbox.drain()
+    changes: Any = app.outbox._lists
+    app.journal.append([an_optout()], Deadline.after_ms(1_000))
+    records, after = app.journal.list_changes(0, 10), changes.applied()
+    upto: Any = app.journal.mark(records[-1].seq)
+    apply, calls = redis_list_changes._apply, 0
+
+    def another_is_faster(pipe: Any, record: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            removed = {"seller": "acme", "number": NUMBER.e164, "reason": "test", "by": "test"}
+            app.journal.append([Event(EventType.OPTOUT_REMOVED, removed)], Deadline.after_ms(1_000))
+            with wired(tmp_path, redis_url) as other:
+                assert other.outbox.drain() == 2
+        apply(pipe, record)
+
+    monkeypatch.setattr(redis_list_changes, "_apply", another_is_faster)
+    assert changes.apply(records, after, upto) is False
+    assert changes.applied() == app.journal.mark(upto.seq + 1)
+    assert reason(app) == "register_missing"
+
+
+@contextmanager
+def between_replies(app: Application, position: int, happens: Callable[[], object]) -> Iterator[None]:
+    """Have something happen after ``position`` commands of the next lookup; Redis promises no more than their order."""
+    server: Any = app.redis
+    read = server.pipeline_read
+    waiting = [happens]
+
+    def one_by_one(commands: Sequence[Sequence[str | int]], deadline: Deadline) -> list[Any]:
+        if not waiting or len(commands) < 3:
+            return list(read(commands, deadline))
+        happens = waiting.pop()
+        before = read(commands[:position], deadline) if position else []
+        happens()
+        after = read(commands[position:], deadline) if position < len(commands) else []
+        return [*before, *after]
+
+    server.pipeline_read = one_by_one
+    try:
+        yield
+    finally:
+        del server.pipeline_read
+    assert not waiting
+
+
+@pytest.mark.parametrize("position", range(11))
+def test_an_optout_applied_during_a_lookup_is_seen_or_the_lookup_is_behind(app: Application, position: int) -> None:
+    """So the mark is read before the lists."""
+    load_register(app, GOOD)
+    reason(app)
+    (head,) = app.journal.append([an_optout()], Deadline.after_ms(1_000))
+    with between_replies(app, position, app.outbox.drain):
+        try:
+            facts = app.screening._lists.facts(NUMBER, app.campaigns["energy"], head, Deadline.after_ms(5_000))
+        except ListsBehind:
+            assert position > 0
+        else:
+            assert facts.seller_optout
+
+
+@pytest.mark.parametrize("position", range(11))
+def test_a_load_that_is_freed_during_a_lookup_is_not_believed(app: Application, position: int) -> None:
+    """So the pointer is read after the lists: who was asked about an empty generation asks again."""
+    load_register(app, GOOD)
+    reason(app)
+    head = app.journal.protective_head()
+
+    def reload() -> None:
+        for _ in range(2):
+            load_register(app, GOOD)
+
+    with between_replies(app, position, reload):
+        facts = app.screening._lists.facts(NUMBER, app.campaigns["energy"], head, Deadline.after_ms(5_000))
+    assert facts.register_entry == {Blocked.ALL}
+
+
+def test_the_end_of_an_exemption_is_waited_for(app: Application) -> None:
+    """It may turn an allow into a block, so no call is allowed before Redis knows of it."""
+    app.outbox.drain()
+    where = {"seller": "acme", "product_group": "energy-contract", "number": NUMBER.e164}
+    added = {**where, "sold_on": "2026-01-05", "product": "Stroom", "evidence": None, "source": "test", "by": "test"}
+    removed = {**where, "reason": "contract ended", "by": "test"}
+    app.journal.append([Event(EventType.CUSTOMER_ADDED, added)], Deadline.after_ms(1_000))
+    app.outbox.drain()
+    assert reason(app) == "exempt_customer"
+    app.journal.append([Event(EventType.CUSTOMER_REMOVED, removed)], Deadline.after_ms(1_000))
+    assert reason(app) == "register_missing"
