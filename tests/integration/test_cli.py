@@ -297,7 +297,11 @@ def test_journal_verify_ends_with_1_for_a_broken_chain(site: Bmn) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["optout", "add", "0612345678", "--seller", "nobody"], 2, "there is no seller 'nobody' (known: acme, bank, hart)"),
+        (
+            ["optout", "add", "0612345678", "--seller", "nobody"],
+            2,
+            "there is no seller 'nobody' (known: acme, bank, hart)",
+        ),
         (["optout", "add", "06123456789", "--seller", "acme"], 4, "'06123456789' is not a valid complete number"),
         (["optout", "add", "+3225551234", "--seller", "acme"], 4, "of a country that the profile has no register for"),
         (["register", "import", "x", "--as-of", "1-11-2026"], 2, "--as-of"),

@@ -23,6 +23,7 @@ from agent.domain.journal_events import Event, EventType, Mark, Record
 from agent.domain.phone_number import PhoneNumber
 from agent.domain.profile import NL_BMNR
 from agent.domain.seller_list_entries import Sale
+from agent.domain.standing import Standing
 from agent.entrypoints.agi_scripts import AgiScripts
 from deploy.lab.agent_service import AgentService, bmn
 from deploy.lab.redis_server import PrivateRedis
@@ -189,9 +190,9 @@ def test_a_screening_waits_for_the_outbox_no_longer_than_it_may(
     lists: Any = app.outbox._lists
     apply = lists.apply
 
-    def slow(records: Sequence[Record], after: Mark, upto: Mark) -> bool:
+    def slow(records: Sequence[Record], after: Mark, upto: Mark, standings: Mapping[str, Standing]) -> bool:
         assert gate.wait(10)
-        return bool(apply(records, after, upto))
+        return bool(apply(records, after, upto, standings))
 
     monkeypatch.setattr(lists, "apply", slow)
     app.journal.append([an_optout()], Deadline.after_ms(1_000))

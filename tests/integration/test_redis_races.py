@@ -240,7 +240,7 @@ def test_a_batch_that_another_process_was_faster_with_is_not_applied_again(
         apply(pipe, record)
 
     monkeypatch.setattr(redis_list_changes, "_apply", another_is_faster)
-    assert changes.apply(records, after, upto) is False
+    assert changes.apply(records, after, upto, {}) is False
     assert changes.applied() == app.journal.mark(upto.seq + 1)
     assert reason(app) == "register_missing"
 
