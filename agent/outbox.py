@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from typing import Final
 
@@ -47,6 +47,7 @@ class Outbox:
         self._turn = threading.Lock()
         self._sharing = threading.Lock()
         self._shared: Future[int] | None = None
+        self._hurry = ThreadPoolExecutor(1, thread_name_prefix="catch-up")
 
     def drain(self, progress: Progress | None = None) -> int:
         """Apply everything that is due; returns how many records this call applied.
@@ -98,8 +99,7 @@ class Outbox:
         """
         with self._sharing:
             if self._shared is None or self._shared.done():
-                self._shared = Future()
-                threading.Thread(target=self._drain_into, args=(self._shared,), name="catch-up", daemon=True).start()
+                self._shared = self._hurry.submit(self.drain)
             shared = self._shared
         try:
             shared.result(deadline.remaining_s())
@@ -149,9 +149,3 @@ class Outbox:
                 f"Redis had applied record {mark.seq}, which this journal does not hold: it was restored from a "
                 "backup, and the records after that are lost; all that it holds is applied to Redis again"
             )
-
-    def _drain_into(self, future: Future[int]) -> None:
-        try:
-            future.set_result(self.drain())
-        except Exception as error:  # noqa: BLE001  # it is raised where it is waited for
-            future.set_exception(error)

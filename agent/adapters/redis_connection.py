@@ -53,7 +53,8 @@ class RedisServer:
             with contextlib.suppress(redis.ConnectionError):
                 return self._exchange(kept, commands, deadline)
         with _translated(self._name):
-            fresh: Any = self._pool.make_connection()
+            # Not counted by the pool, which would run out of them as threads come and go; it ends with its thread.
+            fresh: Any = self._pool.connection_class(**self._pool.connection_kwargs)
             # A Redis that is stopped in mid-air still accepts connections: its silence must not outlast the deadline.
             fresh.socket_timeout = max(deadline.remaining_s(), 0.001)
             fresh.socket_connect_timeout = min(self._connect_timeout_ms / 1000, fresh.socket_timeout)

@@ -25,7 +25,7 @@ INCLUDED_CAMPAIGN = "lab-campaign"
 VERDICT_VARIABLES = ("BMN_VERDICT", "BMN_REASON", "BMN_NUMBER", "BMN_CALL", "BMN_NOTICE")
 CHANNEL_VARIABLES = (*VERDICT_VARIABLES, "AGISTATUS", "DIALSTATUS")
 
-Behaviour = Literal["answer", "busy", "reject", "no_answer", "unknown"]
+Behaviour = Literal["answer", "busy", "reject", "no_answer", "unknown", "redirect"]
 
 
 class Lab:

@@ -292,7 +292,7 @@ def test_what_was_confirmed_survives_a_kill_at_any_moment(
         for number in numbers:
             call = a_call(site, number)
             pressed.append(call)
-            if press_and_kill(site, call, dice.random() ** 2 * 0.004):
+            if press_and_kill(site, call, dice.random() * 0.012):
                 confirmed.append(call)
             site.agent.kill()
             site.agent.start()

@@ -223,3 +223,24 @@ def test_a_missing_sound_is_not_played_and_says_so(lab: Lab, site: Site, prompts
         "not_played", "no_sound", 0, None,
     )  # fmt: skip
     assert site.agent.log("notice.played")[-1]["failure"] == "prompt notice-bank could not be played"
+
+
+def test_redis_stopped_during_the_dialogue(lab: Lab, site: Site) -> None:
+    """The choice is confirmed all the same; nothing is dialled meanwhile; it is in force once Redis is back."""
+    site.load_register(EMPTY)
+    call = lab.place(NUMBER, campaign="energy", hold_s=0.2)
+    call.wait_for_prompt("menu-acme")
+    site.redis.stop()
+    time.sleep(REACTION_S)
+    call.consumer_presses("1")
+    call.wait_for_prompt("chosen-seller-optout-acme")
+    call.consumer_hangs_up()
+    call.outcome()
+    assert answers(site, 1) == ["menu=seller_optout"]
+    assert site.agent.log("notice.played")[-1]["late"] == 1
+    assert dialled(lab, "energy") == "lookup_unavailable"
+    site.redis.start()
+    site.load_register(EMPTY)
+    assert dialled(lab, "energy") == "seller_optout"
+    (applied,) = wait_for_records(site, "choice.applied")
+    assert applied["after_ms"] > 300

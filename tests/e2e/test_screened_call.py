@@ -376,3 +376,13 @@ def test_the_chain_holds_after_all_of_it(lab: Lab, site: Site) -> None:
     dial(lab, REGISTERED)
     dial(lab, FREE)
     assert site.bmn("journal", "verify").startswith("whole: ")
+
+
+def test_a_redirection_by_the_network_is_not_followed(lab: Lab, site: Site) -> None:
+    """SIP 302 names another number, which nobody screened: here one in the register. Dial() option i."""
+    site.load_register("0611111111\n")
+    lab.consumer("+31612349999", "redirect")
+    outcome, invites = dial(lab, FREE)
+    lab.consumer("+31612349999")
+    assert invites == ["+31612349999"]
+    assert not outcome.answered

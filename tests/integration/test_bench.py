@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from tests.bench import effective_at_once
 from tests.bench.import_register import dutch_numbers, measure
 
 
@@ -19,3 +20,10 @@ def test_the_import_can_be_measured() -> None:
 def test_synthetic_numbers_are_distinct() -> None:
     """As many as were asked for."""
     assert len(set(dutch_numbers(20_000))) == 20_000
+
+
+def test_the_time_from_key_to_block_can_be_measured() -> None:
+    """On two services; the figures are for the long run."""
+    recorded, blocked, screening = effective_at_once.measure(2)
+    assert len(recorded) == len(blocked) == 2
+    assert screening > 0

@@ -21,6 +21,7 @@ from agent.domain.phone_number import PhoneNumber
 from agent.domain.registration import Acknowledgement, AcknowledgementFile, RegistrationState
 from agent.finishing import FinishReport
 from agent.screening import ScreenRequest
+from deploy.lab.agent_service import bmn
 from deploy.lab.redis_server import PrivateRedis
 from tests.conftest import load_register, wired
 
@@ -225,6 +226,27 @@ def test_research_needs_no_notice(loaded: Application) -> None:
     assert finish(loaded, call_id, "consumer").notice == "not_due"
 
 
+def test_conversations_without_an_offer_are_shown(loaded: Application, tmp_path: Path) -> None:
+    """Answered, the notice due, no key of the agent, and no machine; with what was heard of the notice."""
+    missing, offered, voicemail, busy = (call(loaded) for _ in range(4))
+    press(loaded, offered, "offered")
+    press(loaded, voicemail, "voicemail")
+    for call_id in (missing, offered, voicemail):
+        finish(loaded, call_id)
+    finish(loaded, busy, dialstatus="BUSY")
+    finish(loaded, call(loaded, campaign="survey"))
+    left = call(loaded)
+    finish(loaded, left, "consumer")
+    environment = {"BMN_CONFIG": str(tmp_path / "bmn.toml")}
+    done = bmn("log", "--missing-offer", "--json", environment=environment)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(row["call"], row["notice"]) for row in rows] == [(missing, "not_played"), (left, "not_played")]
+    assert bmn("log", "--missing-offer", "--csv", environment=environment).stdout.count(missing) == 1
+    assert missing in bmn("log", "--missing-offer", environment=environment).stdout
+    wrong = bmn("log", "--missing-offer", "--verdict", "block", environment=environment, check=False)
+    assert wrong.returncode == 2
+
+
 # --- the registrar
 
 
@@ -369,8 +391,6 @@ def test_what_was_taken_back_is_not_handed_over(settled: Application, tmp_path: 
 
 def test_the_command_line_of_registrations(tmp_path: Path, settled: Application) -> None:
     """Status, export and acknowledge, as JSON."""
-    from deploy.lab.agent_service import bmn
-
     press(settled, call(settled), "register_with_charities")
     with settled.redis.commands() as client:
         url = f"unix://{client.connection_pool.connection_kwargs['path']}"

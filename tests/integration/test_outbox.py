@@ -302,3 +302,18 @@ def test_the_background_drain_outlives_what_nobody_thought_of(
 def _alter(journal: sqlite3.Connection, body: str) -> None:
     journal.execute("UPDATE records SET body = ? WHERE type = 'optout.added'", (body,))
     journal.commit()
+
+
+def test_threads_that_come_and_go_use_up_no_connections(app: Application) -> None:
+    """More notices, replaced workers and catch-ups than a client's pool has connections: each ends with its thread."""
+    load_register(app, REGISTER)
+    for _ in range(120):
+        app.outbox.catch_up(Deadline.after_ms(1_000))
+    reasons: list[str] = []
+    for _ in range(120):
+        thread = threading.Thread(target=lambda: reasons.append(reason(app)))
+        thread.start()
+        thread.join()
+    assert set(reasons) == {reason(app)} != {"lookup_unavailable"}
+    with app.redis.commands() as client:
+        assert client.info("clients")["connected_clients"] < 30

@@ -153,7 +153,7 @@ def test_those_who_wait_for_a_drain_leave_in_time_and_it_goes_on() -> None:
     with ThreadPoolExecutor(20) as pool:
         for waiting in [pool.submit(waits) for _ in range(20)]:
             waiting.result(5)
-    assert [thread.name for thread in threading.enumerate()].count("catch-up") == lists.drains == 1
+    assert [thread.name for thread in threading.enumerate()].count("catch-up_0") == lists.drains == 1
     lists.gate.set()
     outbox.catch_up(Deadline.after_ms(5_000))
     assert lists.seqs == [1, 2, 3]
