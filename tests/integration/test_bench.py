@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from tests.bench import effective_at_once
+from tests.bench import effective_at_once, screening_beside_notices
 from tests.bench.import_register import dutch_numbers, measure
 
 
@@ -27,3 +27,8 @@ def test_the_time_from_key_to_block_can_be_measured() -> None:
     recorded, blocked, screening = effective_at_once.measure(2)
     assert len(recorded) == len(blocked) == 2
     assert screening > 0
+
+
+def test_screening_beside_notices_can_be_measured() -> None:
+    """With a few of them; the figures are for the long run."""
+    assert [row[0] for row in screening_beside_notices.measure(3, 20)] == ["alone", "beside 3 notices", "alone again"]
