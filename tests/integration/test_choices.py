@@ -120,6 +120,13 @@ def test_a_call_that_was_blocked_or_is_over_takes_no_keys(loaded: Application) -
     assert press(loaded, over, "declined").rejection is Rejection.NOT_CONNECTED
 
 
+def test_a_screening_from_the_command_line_is_nobodys_call(loaded: Application) -> None:
+    """It has no channel, so no channel is the one that it was made on."""
+    request = ScreenRequest(number=NUMBER, campaign="energy", agent="", source="command")
+    call_id = loaded.screening.screen(request, soon())[0].call_id
+    assert press(loaded, call_id, "declined", uniqueid="").rejection is Rejection.NOT_THEIRS
+
+
 def finish(app: Application, call_id: str, ended_by: str = "", dialstatus: str = "ANSWER") -> Any:
     """The end of a call."""
     report = FinishReport(

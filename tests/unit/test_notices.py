@@ -107,7 +107,8 @@ class FakeLine:
         """As scripted; else to its end."""
         self.heard.append((name, keys))
         whole = Played(end=PlayEnd.COMPLETE, heard_ms=LONG_MS)
-        return self.outcomes.get(name.split("-")[0], whole)
+        again = sum(heard == name for heard, _ in self.heard) > 1
+        return self.outcomes.get(f"{name.split('-')[0]}{'_again' if again else ''}", whole)
 
     def wait_for_key(self, timeout_ms: int) -> str | None:
         """The next key of the script; after them he hangs up."""
@@ -169,10 +170,10 @@ def test_what_counts_as_heard(played: Played, sounds: dict[str, bool], result: s
 
 def test_the_best_of_several_playings_counts() -> None:
     """Asked for again and hung up in it: he has heard it."""
-    line = FakeLine("9")
+    line = FakeLine("9", notice_again=ended(PlayEnd.HUNG_UP, 900))
     outcome, journal = conduct(line)
-    assert [one["result"] for one in journal.played()] == ["heard", "heard"]
-    assert outcome.result is NoticeResult.HEARD
+    assert [one["result"] for one in journal.played()] == ["heard", "partial"]
+    assert (outcome.result, outcome.ended) == (NoticeResult.HEARD, NoticeEnd.COMPLETE)
 
 
 def test_what_was_not_played_is_not_asked_about() -> None:
