@@ -186,6 +186,15 @@ def test_a_hangup_at_each_command_keeps_what_was_said(site: Site, step: int) -> 
     assert site.screen("0687654321", "energy", "agent-8")["BMN_VERDICT"] == "allow"
 
 
+def test_a_hangup_while_the_dialplan_is_told_is_a_hangup_in_the_next_question(site: Site) -> None:
+    """The answer stands, and the record says that the question after it was not answered."""
+    consumer = conduct(site, a_call(site))
+    consumer.hear("menu-acme", key="2")
+    assert consumer.asterisk.read_command().startswith(TOLD)
+    consumer.hang_up()
+    assert said(site, 2) == ["register", "hung_up"]
+
+
 def test_how_much_was_heard_is_asterisks_count(site: Site) -> None:
     """Half of it is partial; nothing at all is not played."""
     for endpos, result in ((8000, "partial"), (0, "not_played")):

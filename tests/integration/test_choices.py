@@ -12,6 +12,7 @@ import pytest
 
 from agent.bootstrap import Application
 from agent.choices import KeyOutcome, KeyPress, KeyResult, Rejection
+from agent.domain.call_story import NoticeResult
 from agent.domain.choice import AGENT_KEYS, Answer, Question
 from agent.domain.deadline import Deadline
 from agent.domain.dialogue import Said
@@ -20,6 +21,7 @@ from agent.domain.journal_events import EventType
 from agent.domain.phone_number import PhoneNumber
 from agent.domain.registration import Acknowledgement, AcknowledgementFile, RegistrationState
 from agent.finishing import FinishReport
+from agent.notices import NoticeEnd, notice_played
 from agent.screening import ScreenRequest
 from deploy.lab.agent_service import bmn
 from deploy.lab.redis_server import PrivateRedis
@@ -225,6 +227,21 @@ def test_the_end_of_a_call(loaded: Application, dialstatus: str, ended_by: str, 
     assert (finished["notice"], finished["answered"]) == (notice, dialstatus == "ANSWER")
     assert [one["ended"] for one in bodies(loaded, EventType.NOTICE_PLAYED)] == played
     assert finish(loaded, "no-such-call") is None
+
+
+def test_a_notice_that_failed_is_not_recorded_twice(loaded: Application) -> None:
+    """Handed over, the sound was missing, then the agent's side ends: one record says so."""
+    call_id = call(loaded)
+    story = loaded.choices.story(call_id)
+    assert story is not None
+    event = notice_played(
+        story, "1.8", "nl", "notice-acme", None, NoticeResult.NOT_PLAYED, NoticeEnd.NO_SOUND, heard_ms=0
+    )
+    loaded.journal.append([event], soon())
+    for ended_by in ("hand_over", "consumer"):
+        finish(loaded, call_id, ended_by)
+    assert [one["ended"] for one in bodies(loaded, EventType.NOTICE_PLAYED)] == ["no_sound"]
+    assert [one["notice"] for one in bodies(loaded, EventType.CALL_FINISHED)] == ["not_played"]
 
 
 def test_research_needs_no_notice(loaded: Application) -> None:
