@@ -66,7 +66,8 @@ class AgiChannel(AGI):  # type: ignore[misc]  # pyst2 ships no types
     ``timeout_ms`` bounds reading the environment, and each exchange of a command and its answer, as a whole.
     ``stalled`` is asked once, when the peer first keeps us waiting for more than ``PATIENCE_S``: it may start another
     worker; when it returns False, the wait ends with ``AgiTimeout``.
-    After a time-out or a protocol error the session is out of step, and every further command is refused.
+    After a time-out or a protocol error the session is out of step, and every further command is refused; after its end
+    every further command is ``AgiHangup``.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class AgiChannel(AGI):  # type: ignore[misc]  # pyst2 ships no types
         self._timeout_s = timeout_ms / 1000
         self.stalled = stalled
         self._in_step = True
+        self._ended = False
         self._buffer = b""
 
     def read_request(self) -> AgiRequest:
@@ -177,6 +179,8 @@ class AgiChannel(AGI):  # type: ignore[misc]  # pyst2 ships no types
 
     def _exchange(self, line: str, timeout_s: float | None = None) -> AgiReply:
         """Send one command and read its answer; only a 200 is returned."""
+        if self._ended:
+            raise AgiHangup("Asterisk has ended the session")
         if not self._in_step:
             raise AgiProtocolError("the session is out of step")
         if len(line) > MAX_COMMAND_BYTES:
@@ -185,8 +189,12 @@ class AgiChannel(AGI):  # type: ignore[misc]  # pyst2 ships no types
         until = began + (self._timeout_s if timeout_s is None else timeout_s)
         self._in_step = False
         self.commands_sent += 1
-        self._transport.send(line.encode("ascii"), until)
-        reply = self._read_reply(began, until)
+        try:
+            self._transport.send(line.encode("ascii"), until)
+            reply = self._read_reply(began, until)
+        except AgiHangup:
+            self._ended = True
+            raise
         self._in_step = True
         if reply.code == 511:
             raise AgiHangup("the channel is dead")

@@ -34,6 +34,8 @@ SCREEN_SETS = f"SET VARIABLE ARRAY({','.join(ANSWER)}) "
 class Site:
     """A running service with its environment."""
 
+    _listening: tuple[int, tuple[str, int]] | None = None
+
     def __init__(self, folder: Path, redis_url: str, **settings: str) -> None:
         self.folder = folder
         self.environment = {
@@ -47,8 +49,10 @@ class Site:
     @property
     def address(self) -> tuple[str, int]:
         """Where it listens."""
-        host, port = self.agent.log("agent.started")[-1]["listen"].split(":")
-        return host, int(port)
+        if self._listening is None or self._listening[0] != self.agent.pid:
+            host, port = self.agent.log("agent.started")[-1]["listen"].split(":")
+            self._listening = (self.agent.pid, (host, int(port)))
+        return self._listening[1]
 
     def load(self, text: str = "0612345678\n") -> None:
         """Put a register in force."""
