@@ -123,7 +123,7 @@ def bootstrap(settings: Settings) -> Application:
             profiles=PROFILES,
             languages={key: campaign.language for key, campaign in campaigns.items()},
         ),
-        finishing=Finishing(journal, calls),
+        finishing=Finishing(journal, calls, now_utc),
         registrations=Registrations(
             journal=journal,
             calls=calls,

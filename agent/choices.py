@@ -97,10 +97,10 @@ class Choices:
             if rejection is not None or story is None:
                 return KeyOutcome(story=story, rejection=rejection)
             event = self._undone(story) if press.key == UNDO else self._logged(story, press)
-            self._journal.append([event], deadline)
+            (seq,) = self._journal.append([event], deadline)
         except JournalUnavailable as error:
             return KeyOutcome(story=None, rejection=Rejection.JOURNAL_UNAVAILABLE, failure=str(error))
-        return KeyOutcome(story=story, applied=self._apply(deadline))
+        return KeyOutcome(story=story, applied=self._apply(seq, deadline))
 
     def record(
         self, story: CallStory, said: Said, prompt: str, sound: Sound | None, uniqueid: str, deadline: Deadline
@@ -118,8 +118,8 @@ class Choices:
             "prompt": prompt,
             "sha256": sound.sha256 if sound else None,
         }
-        self._journal.append([Event.of(EventType.CHOICE_RECORDED, body)], deadline)
-        return self._apply(deadline)
+        (seq,) = self._journal.append([Event.of(EventType.CHOICE_RECORDED, body)], deadline)
+        return self._apply(seq, deadline)
 
     def _logged(self, story: CallStory, press: KeyPress) -> Event:
         body = {**self._about(story, press.uniqueid), "source": Source.AGENT, "answer": press.key}
@@ -133,9 +133,10 @@ class Choices:
     def _about(self, story: CallStory, uniqueid: str) -> dict[str, JsonValue]:
         return {**call_fields(story, uniqueid), "profile": story.profile, "sector": self.sector(story)}
 
-    def _apply(self, deadline: Deadline) -> bool:
+    def _apply(self, seq: int, deadline: Deadline) -> bool:
         try:
-            self._outbox.catch_up(deadline)
+            while not self._outbox.has_applied(seq, deadline):
+                self._outbox.catch_up(deadline)
         except (LookupUnavailable, JournalUnavailable):
             return False  # the outbox's own thread goes on, and says so
         return True

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
 from agent.choices import call_fields
 from agent.domain.call_story import CallStory, NoticeResult
 from agent.domain.deadline import Deadline
+from agent.domain.errors import JournalUnavailable
 from agent.domain.journal_events import Event, EventType, JsonValue
 from agent.domain.model import Notice
 from agent.domain.ports import CallRecords, Journal
 from agent.notices import NoticeEnd, notice_played
 
 _ANSWERED: Final = "ANSWER"
+NOTICE_WITHIN: Final = timedelta(minutes=15)
+"""A notice that has not begun by then never will: it begins when the agent's part ends."""
 
 
 class EndedBy(StrEnum):
@@ -24,6 +29,8 @@ class EndedBy(StrEnum):
     CONSUMER = "consumer"
     HAND_OVER = "hand_over"
     """The agent handed the consumer to the notice, and was free."""
+    TRANSFERRED = "transferred"
+    """The agent passed the consumer on to somebody else."""
     NOT_ANSWERED = "not_answered"
 
 
@@ -44,7 +51,7 @@ class FinishReport:
     """Q.931, as HANGUPCAUSE has it."""
     rang: bool
     ended_by: str
-    """``consumer`` or ``hand_over`` when the dialplan knows; empty when the agent's channel just ended."""
+    """``consumer``, ``hand_over`` or ``transferred`` when the dialplan knows; empty when the agent just hung up."""
     uniqueid: str
 
 
@@ -63,9 +70,19 @@ class Finished:
 class Finishing:
     """The use case behind ``finish``. Thread-safe."""
 
-    def __init__(self, journal: Journal, calls: CallRecords) -> None:
+    def __init__(self, journal: Journal, calls: CallRecords, clock: Callable[[], datetime]) -> None:
         self._journal = journal
         self._calls = calls
+        self._clock = clock
+
+    def close_open(self, deadline: Deadline) -> int:
+        """Record of each notice that was to follow, and did not begin in time, that it was not played; how many."""
+        calls = self._calls.unfollowed(self._clock() - NOTICE_WITHIN)
+        stories = [story for call in calls if (story := CallStory.of(self._calls.of_call(call))) is not None]
+        events = [_not_played(story, story.uniqueid, NoticeEnd.NEVER_BEGAN) for story in stories]
+        if events:
+            self._journal.append(events, deadline)
+        return len(events)
 
     def finish(self, report: FinishReport, deadline: Deadline) -> Finished | None:
         """Record the end of a call, once; None when no such call was dialled. Raises ``JournalUnavailable``."""
@@ -80,15 +97,21 @@ class Finishing:
             return Finished(story=story, answered=answered, ended_by=ended_by, notice=notice, repeated=True)
         events = [_event(report, finished)]
         if notice == NoticeResult.NOT_PLAYED and story.notice_result is None:
-            events.insert(0, _not_played(story, report.uniqueid))
-        self._journal.append(events, deadline)
+            why = NoticeEnd.TRANSFERRED if ended_by is EndedBy.TRANSFERRED else NoticeEnd.CONSUMER_LEFT
+            events.insert(0, _not_played(story, report.uniqueid, why))
+        try:
+            self._journal.append(events, deadline)
+        except JournalUnavailable:
+            for event in events:  # nothing of it was written; it is true all the same
+                self._journal.append_later(event)
+            raise
         return finished
 
 
 def _ended_by(report: FinishReport, answered: bool) -> EndedBy:
     if not answered:
         return EndedBy.NOT_ANSWERED
-    known = report.ended_by in (EndedBy.CONSUMER, EndedBy.HAND_OVER)
+    known = report.ended_by in (EndedBy.CONSUMER, EndedBy.HAND_OVER, EndedBy.TRANSFERRED)
     return EndedBy(report.ended_by) if known else EndedBy.AGENT
 
 
@@ -97,13 +120,13 @@ def _notice(story: CallStory, answered: bool, ended_by: EndedBy) -> str:
         return NOTICE_NOT_DUE
     if story.notice_result is not None:
         return story.notice_result
-    return NoticeResult.NOT_PLAYED if ended_by is EndedBy.CONSUMER else NOTICE_TO_FOLLOW
+    past_it = ended_by in (EndedBy.CONSUMER, EndedBy.TRANSFERRED)
+    return NoticeResult.NOT_PLAYED if past_it else NOTICE_TO_FOLLOW
 
 
-def _not_played(story: CallStory, uniqueid: str) -> Event:
-    """The consumer left before the notice: that is a record of its own, and no offer."""
-    left = NoticeEnd.CONSUMER_LEFT
-    return notice_played(story, uniqueid, None, f"notice-{story.seller}", None, NoticeResult.NOT_PLAYED, left, 0)
+def _not_played(story: CallStory, uniqueid: str, why: NoticeEnd) -> Event:
+    """The notice was due and not played: that is a record of its own, and no offer."""
+    return notice_played(story, uniqueid, None, f"notice-{story.seller}", None, NoticeResult.NOT_PLAYED, why, 0)
 
 
 def _event(report: FinishReport, finished: Finished) -> Event:

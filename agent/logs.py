@@ -22,6 +22,7 @@ CALL_FINISHED: Final = "call.finished"
 CALL_SCREENED: Final = "call.screened"
 HEALTH_ANSWERED: Final = "health.answered"
 KEY_PRESSED: Final = "key.pressed"
+NOTICE_MISSED: Final = "notice.missed"
 NOTICE_PLAYED: Final = "notice.played"
 JOURNAL_ANCHORED: Final = "journal.anchored"
 KEY_EXPOSED: Final = "key.exposed"
@@ -43,6 +44,7 @@ EVENTS: Final = {
     CALL_SCREENED: "one screening, with its verdict, reason, rule and timings",
     HEALTH_ANSWERED: "the health script found something degraded",
     KEY_PRESSED: "one key of an agent, recorded or rejected and why; applied=false: in force once Redis is back",
+    NOTICE_MISSED: "notices that were to follow the agent's part of a call, and did not begin within their time",
     NOTICE_PLAYED: "one notice: how much was heard, what was chosen; late answers are on disk but not yet in Redis",
     JOURNAL_ANCHORED: "once an hour, how far the journal's chain goes, for bmn journal verify --expect",
     KEY_EXPOSED: "others than its owner can read the journal's key",

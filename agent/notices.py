@@ -38,6 +38,10 @@ class NoticeEnd(StrEnum):
     """The agent logged that nobody was there: a recording to a machine is no notice."""
     CONSUMER_LEFT = "consumer_left"
     """The consumer hung up before the notice could begin."""
+    TRANSFERRED = "transferred"
+    """The agent passed the consumer on to somebody else, past the notice."""
+    NEVER_BEGAN = "never_began"
+    """The agent's part was over and no notice began within its time: both hung up, or this system was down."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,7 +93,12 @@ class Notices:
         return _Conversation(
             outcome=NoticeOutcome(story=story, wish=story.choices.by_consumer),
             story=story,
-            dialogue=Dialogue(script=profile.notice, seller=story.seller, sector=self._choices.sector(story)),
+            dialogue=Dialogue(
+                script=profile.notice,
+                seller=story.seller,
+                sector=self._choices.sector(story),
+                already=story.choices.by_agent,
+            ),
             language=self._languages.get(story.campaign, profile.language),
             line=line,
             uniqueid=uniqueid,
@@ -118,7 +127,11 @@ class _Conversation:
         if self.story.choices.voicemail:
             self._record_notice(NoticeResult.NOT_PLAYED, NoticeEnd.VOICEMAIL, 0, self._sound(self.dialogue.notice))
             return self.outcome
-        self.line.speak(self.language)
+        try:
+            self.line.speak(self.language)
+        except LineHungUp:
+            self._prove(Played(end=PlayEnd.HUNG_UP, heard_ms=0))
+            return self.outcome
         turn = self.dialogue.begin()
         heard = self._take(turn)
         while turn.question is not None:
@@ -188,8 +201,8 @@ class _Conversation:
             result, ended = NoticeResult.PARTIAL, NoticeEnd.UNPROVED
         elif sound.silent:
             result, ended = NoticeResult.NOT_PLAYED, NoticeEnd.SILENT_FILE
-        elif played.heard_ms >= sound.milliseconds - WHOLE_WITHIN_MS:
-            result, ended = NoticeResult.HEARD, NoticeEnd(played.end)
+        elif played.end is PlayEnd.COMPLETE and played.heard_ms >= sound.milliseconds - WHOLE_WITHIN_MS:
+            result, ended = NoticeResult.HEARD, NoticeEnd.COMPLETE
         else:
             result, ended = NoticeResult.PARTIAL, NoticeEnd(played.end)
         return self._record_notice(result, ended, played.heard_ms, sound)

@@ -106,6 +106,11 @@ class Outbox:
         except TimeoutError as error:
             raise LookupTimedOut("Redis could not be brought forward in time") from error
 
+    def has_applied(self, seq: int, deadline: Deadline) -> bool:
+        """Whether record ``seq`` of this journal is in force in Redis. Raises as ``catch_up``."""
+        mark = self._lists.applied(deadline)
+        return mark is not None and self._knows(mark) and mark.seq >= seq
+
     def lag(self, deadline: Deadline | None = None) -> int:
         """How many list changes Redis has yet to apply, counted up to one batch."""
         mark = self._lists.applied(deadline)

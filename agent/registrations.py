@@ -41,8 +41,11 @@ class RegistrationFiles(Protocol):
     def exclusive(self) -> AbstractContextManager[None]:
         """Only one export at a time, over all processes on this journal."""
 
-    def draft(self, path: Path, batch: str, items: Sequence[Registration]) -> AbstractContextManager[Draft]:
-        """Write ``items`` beside ``path``; gone again when it is not published. ``InputRejected`` when path exists."""
+    def draft(self, path: Path, rows: Sequence[Mapping[str, JsonValue]]) -> AbstractContextManager[Draft]:
+        """Write ``rows``, bodies of ``registration.exported``, beside ``path``; gone again when it is not published.
+
+        Raises ``InputRejected`` when ``path`` exists.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +53,7 @@ class Exported:
     """A batch that was written."""
 
     batch: str
-    items: tuple[Registration, ...]
+    count: int
     waiting: int
     """Registrations of calls that may still be going on."""
 
@@ -99,7 +102,7 @@ class Registrations:
         return item.due(self._profiles[item.profile].registration_days)
 
     def is_overdue(self, item: Registration) -> bool:
-        """Whether its time is over and the registrar does not have it, or was never told that it was withdrawn."""
+        """Whether its time is over and the registrar does not have it as the consumer wants it."""
         return item.state in (RegistrationState.PENDING, RegistrationState.REJECTED) and self._clock() > self.due(item)
 
     def export(self, path: Path, *, rejected: bool = False) -> Exported | None:
@@ -115,20 +118,20 @@ class Registrations:
             if not items:
                 return None
             batch = f"{self._clock():%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
-            with self._files.draft(path, batch, items) as draft:
-                events = [self._exported(item, batch) for item in items]
+            events = [self._exported(item, batch) for item in items]
+            with self._files.draft(path, [event.body for event in events]) as draft:
                 self._journal.append(events, Deadline.after_ms(_APPEND_TIMEOUT_MS))
                 draft.publish()
-        return Exported(batch=batch, items=tuple(items), waiting=len(open_items) - len(items))
+        return Exported(batch=batch, count=len(items), waiting=len(open_items) - len(items))
 
     def again(self, batch: str, path: Path) -> Exported:
         """Write a batch once more, as it was. Raises ``InputRejected`` when there is no such batch."""
-        items = [item for item in self.all() if item.batch == batch]
-        if not items:
+        rows = [record.body for record in self._calls.exported(batch)]
+        if not rows:
             raise InputRejected(f"there is no batch {batch} (bmn registrations status shows them)")
-        with self._files.draft(path, batch, items) as draft:
+        with self._files.draft(path, rows) as draft:
             draft.publish()
-        return Exported(batch=batch, items=tuple(items), waiting=0)
+        return Exported(batch=batch, count=len(rows), waiting=0)
 
     def acknowledge(self, file: AcknowledgementFile) -> Acknowledged:
         """Record what the registrar answered. Raises ``InputRejected``, with nothing recorded, for a wrong line."""
@@ -156,6 +159,7 @@ class Registrations:
             "campaign": item.campaign,
             "seller": item.seller,
             "profile": item.profile,
+            "action": item.action,
             "wished_at": item.wished_at.isoformat(),
             "scope": item.wish.scope,
             "sector": item.sector,
@@ -166,7 +170,7 @@ class Registrations:
 
     def _acknowledged(self, row: Acknowledgement, item: Registration, file: AcknowledgementFile) -> Event:
         body: dict[str, JsonValue] = {
-            "batch": item.batch,
+            "batch": row.batch or item.batch,
             "call": item.call,
             "number": item.number.e164,
             "accepted": row.accepted,
@@ -187,6 +191,8 @@ def _problem(row: Acknowledgement, known: Mapping[str, Registration]) -> str | N
     item = known.get(row.call)
     if item is None:
         return f"call {row.call!r} is in no batch that was exported"
+    if row.batch and row.batch != item.batch and row.batch not in item.answers:
+        return f"call {row.call} was not handed over last in batch {row.batch}, but in {item.batch}"
     if row.number and row.number != item.number.e164:
         return f"the number is not the one that was exported for call {row.call}"
     if not row.accepted and row.reason is None:
@@ -195,6 +201,6 @@ def _problem(row: Acknowledgement, known: Mapping[str, Registration]) -> str | N
 
 
 def _is_known(row: Acknowledgement, item: Registration) -> bool:
-    if row.accepted:
-        return item.state is RegistrationState.ACCEPTED
-    return item.state is RegistrationState.REJECTED and item.reason == row.reason
+    """Whether the registrar said just this before of that batch."""
+    known = item.answers.get(row.batch or item.batch or "")
+    return known is not None and (known.accepted, known.reason) == (row.accepted, row.reason)

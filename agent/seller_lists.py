@@ -26,8 +26,11 @@ class SellerListRecords(Protocol):
     def optout(self, seller: str, number: PhoneNumber) -> OptOut | None:
         """The opt-out in force for ``number``."""
 
+    def is_listed(self, seller: str, number: PhoneNumber) -> bool:
+        """Whether an objection is in force that was entered by hand or from a file."""
+
     def optouts(self, seller: str) -> Iterator[OptOut]:
-        """All in force, oldest first."""
+        """All in force."""
 
     def customer(self, seller: str, product_group: str, number: PhoneNumber) -> Customer | None:
         """The customer record in force for ``number``."""
@@ -46,8 +49,8 @@ class SellerLists:
         self._by = by
 
     def add_optout(self, seller: str, number: PhoneNumber, source: str, note: str | None) -> bool:
-        """Record an objection; False when it was in force already."""
-        if self._records.optout(seller, number) is not None:
+        """Record an objection; False when one was entered already. One that was said in a call is no reason not to."""
+        if self._records.is_listed(seller, number):
             self._outbox.drain_recorded()
             return False
         body = {"seller": seller, "number": number.e164, "source": source, "note": note, "by": self._by}

@@ -22,8 +22,11 @@ class AgiLine:
         self._told = told
 
     def speak(self, language: str) -> None:
-        """Play prompts in this language from now on."""
-        self._channel.set_language(language)
+        """See ``agent.domain.ports.Line``."""
+        try:
+            self._channel.set_language(language)
+        except AgiHangup as error:
+            raise LineHungUp("the consumer hung up") from error
 
     def play(self, name: str, keys: str) -> Played:
         """Play ``bmn/<name>``; what Asterisk counted until then is heard, also when the line hung up during it."""

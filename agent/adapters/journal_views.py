@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from agent.adapters.sqlite_journal import SqliteJournal
-from agent.domain.choice import REGISTERING, Answer
+from agent.domain.choice import OBJECTING, REGISTERING
 from agent.domain.journal_events import EventType, Record
 from agent.domain.phone_number import PhoneNumber
 from agent.domain.seller_list_entries import Customer, OptOut, Sale
-from agent.domain.standing import STANDING, standing
+from agent.domain.standing import STANDING, Standing, standing
 
 _OPTOUT: Final = f"type IN ('{EventType.OPTOUT_ADDED}', '{EventType.OPTOUT_REMOVED}') AND seller = ?"
 _CUSTOMER: Final = f"type IN ('{EventType.CUSTOMER_ADDED}', '{EventType.CUSTOMER_REMOVED}') AND seller = ?"
@@ -19,10 +19,13 @@ _GROUP: Final = "json_extract(body, '$.product_group')"
 
 
 _CHOICES: Final = ", ".join(f"'{name}'" for name in sorted(STANDING))
-_OBJECTING: Final = frozenset({Answer.SELLER_OPTOUT, Answer.REGISTER_AND_SELLER_OPTOUT})
-_OBJECTING_LIST: Final = ", ".join(f"'{answer}'" for answer in sorted(_OBJECTING))
+_OBJECTING_LIST: Final = ", ".join(f"'{answer}'" for answer in sorted(OBJECTING))
 _OF_CALLS: Final = f"type = '{EventType.CHOICE_RECORDED}' AND json_extract(body, '$.answer') IN ({_OBJECTING_LIST})"
 _REGISTERING: Final = ", ".join(f"'{answer}'" for answer in sorted(REGISTERING))
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LOOKED_BACK_US: Final = 7 * 24 * 3600 * 1_000_000
+"""Older calls were looked at in their week."""
 
 
 class JournalCalls:
@@ -39,6 +42,23 @@ class JournalCalls:
         """The opt-out and choice records of a number up to record ``until``, in order."""
         return list(self._journal.records(f"number = ? AND type IN ({_CHOICES}) AND seq <= ?", (number, until)))
 
+    def exported(self, batch: str) -> list[Record]:
+        """The registrations of a batch, in order."""
+        where = f"type = '{EventType.REGISTRATION_EXPORTED}' AND json_extract(body, '$.batch') = ?"
+        return list(self._journal.records(where, (batch,)))
+
+    def unfollowed(self, before: datetime) -> list[str]:
+        """Calls that ended before then with a notice to follow, of which there is no record of a notice."""
+        where = (
+            f"type = '{EventType.CALL_FINISHED}' AND json_extract(body, '$.notice') = 'to_follow' "
+            "AND at BETWEEN ? AND ? "
+            "AND NOT EXISTS (SELECT 1 FROM records played WHERE played.call = records.call "
+            f"AND played.type = '{EventType.NOTICE_PLAYED}')"
+        )
+        upto = (before - _EPOCH) // timedelta(microseconds=1)
+        found = self._journal.records(where, (upto - _LOOKED_BACK_US, upto))
+        return [str(record.body["call"]) for record in found]
+
     def registering_calls(self) -> list[str]:
         """The calls in which somebody asked to be entered in the register, in order."""
         where = f"type = '{EventType.CHOICE_RECORDED}' AND json_extract(body, '$.answer') IN ({_REGISTERING})"
@@ -53,12 +73,13 @@ class JournalSellerLists:
         self._calls = calls
 
     def optout(self, seller: str, number: PhoneNumber) -> OptOut | None:
-        """The opt-out in force for ``number``, as its newest record tells it."""
-        records = self._calls.choices_of(number.e164, self._journal.head().seq)
-        if not standing(records).optouts.get(seller):
-            return None
-        telling = [record for record in records if record.body["seller"] == seller and _objects(record)]
-        return _optout(telling[-1])
+        """The opt-out in force for ``number``, however it came."""
+        objection = self._standing(number).optouts.get(seller)
+        return None if objection is None else _optout(objection)
+
+    def is_listed(self, seller: str, number: PhoneNumber) -> bool:
+        """Whether an objection is in force that was entered by hand or from a file."""
+        return seller in self._standing(number).listed
 
     def optouts(self, seller: str) -> Iterator[OptOut]:
         """All in force: those of the command line, oldest first, then those of calls."""
@@ -72,6 +93,9 @@ class JournalSellerLists:
             found = self.optout(seller, PhoneNumber(digits=number.removeprefix("+")))
             if found is not None:
                 yield found
+
+    def _standing(self, number: PhoneNumber) -> Standing:
+        return standing(self._calls.choices_of(number.e164, self._journal.head().seq))
 
     def customer(self, seller: str, product_group: str, number: PhoneNumber) -> Customer | None:
         """The customer record in force for ``number``."""
@@ -87,11 +111,6 @@ class JournalSellerLists:
         where = f"{last_words} AND type = '{EventType.CUSTOMER_ADDED}' AND (? IS NULL OR {_GROUP} = ?)"
         for record in self._journal.records(where, (seller, product_group, product_group)):
             yield _customer(record)
-
-
-def _objects(record: Record) -> bool:
-    """Whether a record by itself is an objection."""
-    return record.type is EventType.OPTOUT_ADDED or record.body.get("answer") in _OBJECTING
 
 
 def _optout(record: Record) -> OptOut:

@@ -144,8 +144,8 @@ def _apply(pipe: Any, record: Record) -> None:
 
 def _stand(pipe: Any, number: PhoneNumber, standing: Standing) -> None:
     """Queue what a number's own records add up to."""
-    for seller, objected in standing.optouts.items():
-        change = pipe.sadd if objected else pipe.srem
+    for seller, objection in standing.optouts.items():
+        change = pipe.srem if objection is None else pipe.sadd
         change(redis_keys.optout_set(number.prefix, seller), number.suffix)
     for (profile, blocked), registered in standing.registrations.items():
         change = pipe.sadd if registered else pipe.srem

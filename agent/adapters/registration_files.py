@@ -9,14 +9,18 @@ import hashlib
 import io
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from agent.domain.errors import InputRejected
-from agent.domain.registration import Acknowledgement, AcknowledgementFile, Registration
+from agent.domain.journal_events import JsonValue
+from agent.domain.registration import Acknowledgement, AcknowledgementFile
 
-COLUMNS: Final = ("batch", "call", "number", "wished_at", "scope", "sector", "charities", "campaign", "seller")
+COLUMNS: Final = (
+    *("batch", "call", "number", "action", "wished_at"),
+    *("scope", "sector", "charities", "campaign", "seller"),
+)
 _RESULTS: Final = {"accepted": True, "rejected": False}
 _PROBLEMS_SHOWN: Final = 20
 
@@ -38,7 +42,7 @@ class CsvRegistrationFiles:
             os.close(descriptor)
 
     @contextlib.contextmanager
-    def draft(self, path: Path, batch: str, items: Sequence[Registration]) -> Iterator[_CsvDraft]:
+    def draft(self, path: Path, rows: Sequence[Mapping[str, JsonValue]]) -> Iterator[_CsvDraft]:
         """Write the batch under a temporary name, on disk before this yields; mode 0600, for it holds numbers."""
         if path.exists():
             raise InputRejected(f"{path} exists already: choose another name")
@@ -51,7 +55,7 @@ class CsvRegistrationFiles:
             with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(COLUMNS)
-                writer.writerows(_row(item, batch) for item in items)
+                writer.writerows(["" if row[name] is None else row[name] for name in COLUMNS] for row in rows)
                 file.flush()
                 os.fsync(file.fileno())
             yield _CsvDraft(draft, path)
@@ -77,20 +81,6 @@ class _CsvDraft:
             os.fsync(folder)
         finally:
             os.close(folder)
-
-
-def _row(item: Registration, batch: str) -> tuple[str, ...]:
-    return (
-        batch,
-        item.call,
-        item.number.e164,
-        item.wished_at.isoformat(timespec="seconds"),
-        item.wish.scope,
-        item.sector or "",
-        item.wish.charities,
-        item.campaign,
-        item.seller,
-    )
 
 
 def read_acknowledgements(path: Path) -> AcknowledgementFile:
@@ -133,6 +123,7 @@ def _acknowledgement(line: int, row: dict[str, str]) -> Acknowledgement:
     return Acknowledgement(
         line=line,
         call=row["call"].strip(),
+        batch=(row.get("batch") or "").strip(),
         number=(row.get("number") or "").strip(),
         accepted=_RESULTS[row["result"].strip().lower()],
         reason=(row.get("reason") or "").strip() or None,

@@ -28,6 +28,8 @@ from agent.domain.errors import InputRejected, JournalUnavailable
 from agent.domain.journal_events import LIST_CHANGES, PROTECTIVE_CHANGES, Event, EventType, Mark, Record
 
 _BATCH: Final = 512
+_COMMIT_S: Final = 0.5
+"""How much longer than its deadline a caller waits for a commit that has begun, to hear how it ended."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -49,7 +51,12 @@ class _Waiting:
     done: threading.Lock = field(default_factory=threading.Lock)
     seqs: tuple[int, ...] = ()
     error: Exception | None = None
-    abandoned: bool = False
+    fate: threading.Lock = field(default_factory=threading.Lock)
+    """Taken once: by the writer that will commit the events, or by the caller who has no more time for them."""
+
+    def take(self) -> bool:
+        """Whether it is the asker's to decide; what a caller gave up is never written, and the other way round."""
+        return self.fate.acquire(blocking=False)
 
 
 class SqliteJournal:
@@ -91,8 +98,8 @@ class SqliteJournal:
         self._queue.put(waiting)
         if not self._writer.is_alive():
             raise JournalUnavailable(f"the writer of journal {self.path} has stopped")
-        if not waiting.done.acquire(timeout=deadline.remaining_s()):
-            waiting.abandoned = True
+        in_time = waiting.done.acquire(timeout=deadline.remaining_s())
+        if not in_time and (waiting.take() or not waiting.done.acquire(timeout=_COMMIT_S)):
             raise JournalUnavailable(self._locked() or f"journal {self.path} did not reach the disk in time")
         if waiting.error is not None:
             locked = getattr(waiting.error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY and self._locked()
@@ -120,7 +127,7 @@ class SqliteJournal:
             while True:
                 if entry is None:
                     stopping = True
-                elif not entry.abandoned:
+                else:
                     batch.append(entry)
                 if stopping or len(batch) >= _BATCH:
                     break
@@ -147,6 +154,10 @@ class SqliteJournal:
 
     def _write_batch(self, connection: sqlite3.Connection, batch: list[_Waiting]) -> None:
         connection.execute("BEGIN IMMEDIATE")
+        batch = [waiting for waiting in batch if waiting.take()]
+        if not batch:
+            connection.execute("ROLLBACK")
+            return
         seq, link, protective = connection.execute("SELECT seq, link, protective FROM state").fetchone()
         at_us = time.time_ns() // 1000
         rows = []

@@ -61,12 +61,12 @@ AGENT_KEYS: Final = frozenset(
     }
 )
 """What an agent can log. All but ``voicemail`` say that the offer was made."""
-MENU_ANSWERS: Final = frozenset(
-    {Answer.SELLER_OPTOUT, Answer.REGISTER, Answer.REGISTER_AND_SELLER_OPTOUT, Answer.DECLINED}
-)
-"""What the menu of the notice can be answered with; each begins the consumer's wish anew."""
+MENU_ANSWERS: Final = frozenset({Answer.SELLER_OPTOUT, Answer.REGISTER, Answer.REGISTER_AND_SELLER_OPTOUT})
+"""The wishes in the menu of the notice; each begins the consumer's wish anew. Declining changes nothing."""
 
 
+OBJECTING: Final = frozenset({Answer.SELLER_OPTOUT, Answer.REGISTER_AND_SELLER_OPTOUT})
+"""Each is an objection to the seller."""
 REGISTERING: Final = frozenset(
     {
         Answer.REGISTER_WITH_CHARITIES,

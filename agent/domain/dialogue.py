@@ -112,6 +112,8 @@ class Dialogue:
     script: NoticeScript
     seller: str
     sector: Sector | None
+    already: Wish = field(default_factory=Wish)
+    """What the agent logged in this call: it is in force as well, so the read-back holds it."""
 
     @property
     def notice(self) -> str:
@@ -180,7 +182,7 @@ class Dialogue:
         """The question that follows an answer, or the read-back."""
         match answer:
             case Answer.DECLINED:
-                return Turn(statement=("chosen-none", "goodbye"), wish=turn.wish)
+                return self._unchanged(turn)
             case Answer.REGISTER | Answer.REGISTER_AND_SELLER_OPTOUT if self.sector is not None:
                 return self._scope(turn)
             case Answer.REGISTER | Answer.REGISTER_AND_SELLER_OPTOUT | Answer.EVERYTHING | Answer.THIS_SECTOR:
@@ -198,11 +200,13 @@ class Dialogue:
                 return self._unanswered(turn, Answer.NOT_ANSWERED, self._charities(turn))
             case Question.CHARITIES:
                 return self._unanswered(turn, Answer.NOT_ANSWERED, self._read_back(turn))
-            case Question.MENU if turn.wish == Wish():
-                nothing = Turn(statement=("chosen-none", "goodbye"))
-                return self._unanswered(turn, Answer.NOT_ANSWERED, nothing)
             case _:
-                return self._unanswered(turn, Answer.NOT_ANSWERED, Turn(statement=("goodbye",), wish=turn.wish))
+                return self._unanswered(turn, Answer.NOT_ANSWERED, self._unchanged(turn))
+
+    def _unchanged(self, turn: Turn) -> Turn:
+        """The end, with what was said before in force; the consumer is told when that is nothing."""
+        nothing = () if turn.wish != Wish() else ("chosen-none",)
+        return Turn(statement=(*nothing, "goodbye"), wish=turn.wish)
 
     def _unanswered(self, turn: Turn, answer: Answer, then: Turn) -> Turn:
         """``then``, with the record that a question was put and not answered; the read-back need not be."""
@@ -232,7 +236,8 @@ class Dialogue:
         return replace(turn, statement=statement, prompts=prompts, question=question, asked=1, said=None)
 
     def _chosen(self, wish: Wish) -> tuple[str, ...]:
-        """The wish, read back: exactly what was recorded."""
+        """Everything that is in force after this call, read back."""
+        wish |= self.already
         optout = (f"chosen-seller-optout-{self.seller}",) if wish.seller_optout else ()
         if not wish.register:
             return optout

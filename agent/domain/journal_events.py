@@ -98,6 +98,7 @@ FIELDS: Final[Mapping[EventType, tuple[str, ...]]] = MappingProxyType(
             "campaign",
             "seller",
             "profile",
+            "action",
             "wished_at",
             "scope",
             "sector",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
@@ -146,6 +147,12 @@ class CallRecords(Protocol):
     def choices_of(self, number: str, until: int) -> list[Record]:
         """The opt-out and choice records of a number (E.164) up to record ``until``, in order."""
 
+    def exported(self, batch: str) -> list[Record]:
+        """The registrations of a batch, in order."""
+
+    def unfollowed(self, before: datetime) -> list[str]:
+        """Calls that ended before then with a notice to follow, of which there is no record of a notice."""
+
     def registering_calls(self) -> list[str]:
         """The calls in which somebody asked to be entered in the register, in order."""
 
@@ -173,7 +180,7 @@ class Line(Protocol):
     """A consumer on the telephone."""
 
     def speak(self, language: str) -> None:
-        """Play prompts in this language from now on."""
+        """Play prompts in this language from now on. Raises ``LineHungUp``."""
 
     def play(self, name: str, keys: str) -> Played:
         """Play the prompt ``bmn/<name>`` to its end, or to the first of ``keys``."""

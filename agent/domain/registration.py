@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from agent.domain.call_story import CallChoices
 from agent.domain.choice import Wish
@@ -18,13 +19,33 @@ class RegistrationState(StrEnum):
     """How far a registration has come."""
 
     PENDING = "pending"
-    """Not handed to the registrar yet."""
+    """Not handed to the registrar yet, or not as the consumer wants it by now."""
     EXPORTED = "exported"
     """In a batch; the registrar has not answered yet."""
     ACCEPTED = "accepted"
     REJECTED = "rejected"
     WITHDRAWN = "withdrawn"
-    """Taken back in the same call. When it has a batch, the registrar must be told."""
+    """Taken back in the same call, before the registrar knew of it."""
+
+
+class Action(StrEnum):
+    """What the registrar is asked to do."""
+
+    REGISTER = "register"
+    WITHDRAW = "withdraw"
+    """Undo an earlier batch: the wish was taken back after it was handed over."""
+
+
+_LONGEST_CALL: Final = timedelta(hours=4)
+"""A call whose end was not recorded counts as over after that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What the registrar said of one batch."""
+
+    accepted: bool
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,26 +61,32 @@ class Registration:
     wished_at: datetime
     """When it was first said: the time to deliver it counts from here."""
     last_said_at: datetime
+    ended_at: datetime | None
+    """When the agent's part of the call was over; None when that is not on record."""
     wish: Wish
     sector: Sector | None
     state: RegistrationState
+    action: Action
     batch: str | None = None
-    exported_at: datetime | None = None
-    reason: str | None = None
-    """Why the registrar rejected it."""
+    """The batch that it was handed over in last."""
+    answers: Mapping[str, Answered] = field(default_factory=dict)
+    """By batch."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why the registrar rejected it."""
+        answer = self.answers.get(self.batch or "")
+        return None if answer is None else answer.reason
 
     def is_settled(self, now: datetime, after: timedelta) -> bool:
-        """Whether the call has gone silent, so that what was said will not change any more."""
-        return now - self.last_said_at >= after
+        """Whether the call is over and has gone silent, so that what was said will not change any more."""
+        if self.ended_at is None:
+            return now - self.last_said_at >= _LONGEST_CALL
+        return now - max(self.last_said_at, self.ended_at) >= after
 
     def due(self, days: int) -> datetime:
         """When it must be with the registrar at the latest."""
         return self.wished_at + timedelta(days=days)
-
-    @property
-    def with_registrar(self) -> bool:
-        """Whether it was handed over and not refused."""
-        return self.state in (RegistrationState.EXPORTED, RegistrationState.ACCEPTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +95,8 @@ class Acknowledgement:
 
     line: int
     call: str
+    batch: str
+    """As it stands in the file; empty when it has no such column: then the last batch is meant."""
     number: str
     """As it stands in the file; empty when it has no such column."""
     accepted: bool
@@ -85,25 +114,30 @@ class AcknowledgementFile:
 
 def registration(records: Iterable[Record]) -> Registration | None:
     """Fold the records of one call; None when nobody asked to be registered in it."""
-    choices, wished_at = CallChoices(), None
+    choices, wished_at, ended_at = CallChoices(), None, None
     said: Record | None = None
     handed: Record | None = None
-    answer: Record | None = None
+    answers: dict[str, Answered] = {}
     for record in records:
         match record.type:
             case EventType.CHOICE_RECORDED | EventType.CHOICE_UNDONE:
                 choices, said = choices.after(record), record
                 if choices.wish.register and wished_at is None:
                     wished_at = record.at
+            case EventType.CALL_FINISHED:
+                ended_at = record.at
             case EventType.REGISTRATION_EXPORTED:
-                handed, answer = record, None
+                handed = record
             case EventType.REGISTRATION_ACKNOWLEDGED:
-                answer = record
+                reason = record.body["reason"]
+                answers[str(record.body["batch"])] = Answered(
+                    accepted=bool(record.body["accepted"]), reason=None if reason is None else str(reason)
+                )
             case _:
                 continue
     if said is None or wished_at is None:
         return None
-    body = said.body
+    body, batch = said.body, None if handed is None else str(handed.body["batch"])
     return Registration(
         call=str(body["call"]),
         number=PhoneNumber(digits=str(body["number"]).removeprefix("+")),
@@ -112,18 +146,29 @@ def registration(records: Iterable[Record]) -> Registration | None:
         profile=str(body["profile"]),
         wished_at=wished_at,
         last_said_at=said.at,
+        ended_at=ended_at,
         wish=choices.wish,
         sector=choices.sector,
-        state=_state(choices.wish, handed, answer),
-        batch=None if handed is None else str(handed.body["batch"]),
-        exported_at=None if handed is None else handed.at,
-        reason=None if answer is None or answer.body["reason"] is None else str(answer.body["reason"]),
+        state=_state(choices.wish, handed, answers.get(batch or "")),
+        action=Action.REGISTER if choices.wish.register else Action.WITHDRAW,
+        batch=batch,
+        answers=answers,
     )
 
 
-def _state(wish: Wish, handed: Record | None, answer: Record | None) -> RegistrationState:
-    if not wish.register:
-        return RegistrationState.WITHDRAWN
+def _state(wish: Wish, handed: Record | None, answer: Answered | None) -> RegistrationState:
+    if handed is None:
+        return RegistrationState.PENDING if wish.register else RegistrationState.WITHDRAWN
+    if not _is_as_wished(wish, handed):
+        return RegistrationState.PENDING
     if answer is not None:
-        return RegistrationState.ACCEPTED if answer.body["accepted"] else RegistrationState.REJECTED
-    return RegistrationState.PENDING if handed is None else RegistrationState.EXPORTED
+        return RegistrationState.ACCEPTED if answer.accepted else RegistrationState.REJECTED
+    return RegistrationState.EXPORTED
+
+
+def _is_as_wished(wish: Wish, handed: Record) -> bool:
+    """Whether the registrar was last told what the consumer wants now."""
+    if not wish.register:
+        return handed.body["action"] == Action.WITHDRAW
+    told = (handed.body["action"], handed.body["scope"], handed.body["charities"])
+    return told == (Action.REGISTER, wish.scope, wish.charities)

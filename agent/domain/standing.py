@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent.domain.call_story import CallChoices
+from agent.domain.choice import OBJECTING, Source
 from agent.domain.journal_events import EventType, Record
 from agent.domain.model import Blocked
 
@@ -24,38 +25,63 @@ FOLDED_ANEW: Final = STANDING - {EventType.OPTOUT_ADDED}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What a number's own records say. A value of False was true once, and is not any more."""
+    """What a number's own records say, of every seller and register that they ever spoke of."""
 
-    optouts: dict[str, bool]
-    """By seller: whether an objection is in force."""
+    listed: dict[str, Record]
+    """By seller: the record of the objection that was entered by hand or from a file, where one is in force."""
+    optouts: dict[str, Record | None]
+    """By seller: the newest record that holds an objection up, however it came; None when none is in force."""
     registrations: dict[tuple[str, Blocked], bool]
-    """By profile and what is blocked: whether a registration taken in our calls blocks it."""
+    """By profile and what is blocked: whether a registration taken in our calls blocks it now."""
+
+
+_Key = tuple[str, str, str]
+"""Seller, profile and call."""
 
 
 def standing(records: Iterable[Record]) -> Standing:
     """Fold the opt-out and choice records of one number, in their order."""
-    listed: set[str] = set()
-    lifted: set[tuple[str, str, str]] = set()
-    calls: dict[tuple[str, str, str], CallChoices] = {}
+    listed: dict[str, Record] = {}
+    calls: dict[_Key, CallChoices] = {}
+    objections: dict[_Key, list[Record]] = {}
     sellers: set[str] = set()
     entries: set[tuple[str, Blocked]] = set()
     for record in records:
+        if record.type not in STANDING:
+            continue
         seller = str(record.body["seller"])
         sellers.add(seller)
         match record.type:
             case EventType.OPTOUT_ADDED:
-                listed.add(seller)
+                listed[seller] = record
             case EventType.OPTOUT_REMOVED:
-                listed.discard(seller)
-                lifted |= {key for key in calls if key[0] == seller}
+                listed.pop(seller, None)
+                objections = {key: said for key, said in objections.items() if key[0] != seller}
             case _:
                 key = (seller, str(record.body["profile"]), str(record.body["call"]))
                 calls[key] = calls.get(key, CallChoices()).after(record)
-                lifted.discard(key)
+                objections[key] = _objections(objections.get(key, []), record, calls[key])
                 entries |= {(key[1], blocked) for blocked in calls[key].blocked}
-    objected = listed | {key[0] for key, choices in calls.items() if choices.wish.seller_optout and key not in lifted}
+    optouts: dict[str, Record | None] = dict.fromkeys(sorted(sellers))
+    for seller in sellers:
+        said = [one for key, some in objections.items() if key[0] == seller for one in some]
+        optouts[seller] = max([*said, *_one(listed.get(seller))], key=lambda one: one.seq, default=None)
     blocked = {(profile, item) for (_, profile, _), choices in calls.items() for item in choices.blocked}
     return Standing(
-        optouts={seller: seller in objected for seller in sellers},
-        registrations={entry: entry in blocked for entry in entries},
+        listed=listed, optouts=optouts, registrations={entry: entry in blocked for entry in sorted(entries)}
     )
+
+
+def _objections(before: list[Record], record: Record, choices: CallChoices) -> list[Record]:
+    """The records of one call that hold an objection up, once ``record`` counts too."""
+    if record.type is EventType.CHOICE_UNDONE:
+        return [one for one in before if one.seq != record.body["undoes"]]
+    if record.body["answer"] in OBJECTING:
+        return [*before, record]
+    if record.body["source"] == Source.CONSUMER and not choices.by_consumer.seller_optout:
+        return [one for one in before if one.body["source"] == Source.AGENT]
+    return before
+
+
+def _one(record: Record | None) -> list[Record]:
+    return [] if record is None else [record]

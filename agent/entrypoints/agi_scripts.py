@@ -40,6 +40,8 @@ _REFUSAL_MS: Final = 500
 """For the record of a refusal, whose own deadline has usually passed."""
 
 
+_FINISH_MS: Final = 3_000
+"""A call that is over can wait longer for the disk than one that is to be dialled."""
 _KEPT: Final = 80
 """Characters of what came from outside that are logged."""
 
@@ -117,7 +119,7 @@ class AgiScripts:
             uniqueid=request.uniqueid,
         )
         try:
-            finished = self._app.finishing.finish(report, Deadline(due))
+            finished = self._app.finishing.finish(report, Deadline.after_ms(_FINISH_MS))
         except JournalUnavailable as error:
             self._log.error(logs.CALL_FINISHED, call=call[:_KEPT], failure=str(error))
             return

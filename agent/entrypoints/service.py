@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import threading
 from importlib.metadata import version
+from time import monotonic
 from typing import Final
 
 from agent import dialplan_names as names
@@ -24,6 +26,9 @@ from agent.entrypoints.fastagi import FastAgiServer, Limits, Script
 from agent.entrypoints.session_log import session_observer
 
 _DRAIN_EVERY_S: Final = 0.25
+_CLOSE_EVERY_S: Final = 60.0
+_DESCRIPTORS: Final = 65_536
+"""An open notice takes three: 500 of them are more than the usual soft limit of 1,024."""
 STOP_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 _RECORD_MS: Final = 2_000
 _ANCHOR_EVERY_S: Final = 3_600
@@ -52,7 +57,7 @@ class Service:
                 names.SCRIPT_SCREEN: Script(handle=self._scripts.screen, deadline_ms=agi.deadline_ms),
                 names.SCRIPT_NOTICE: Script(handle=self._scripts.notice, long=True),
                 names.SCRIPT_KEY: Script(handle=self._scripts.key, deadline_ms=agi.deadline_ms),
-                names.SCRIPT_FINISH: Script(handle=self._scripts.finish, deadline_ms=agi.deadline_ms),
+                names.SCRIPT_FINISH: Script(handle=self._scripts.finish, long=True),
                 names.SCRIPT_HEALTH: Script(handle=self._scripts.health, deadline_ms=agi.deadline_ms),
             },
             overloaded=self._overloaded,
@@ -67,6 +72,8 @@ class Service:
 
         ``hold_stop_signals`` must have been called before the application was wired.
         """
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(_DESCRIPTORS, most), most))
         try:
             self._server.start()
         except OSError as error:
@@ -116,10 +123,14 @@ class Service:
 
     def _keep_drained(self) -> None:
         """Apply what a screening, another process or an outage of Redis left to be applied."""
-        blocked = False
+        blocked, look_at = False, monotonic() + _CLOSE_EVERY_S
         while not self._ending.wait(_DRAIN_EVERY_S):
             try:
                 applied = self._app.outbox.drain()
+                if monotonic() >= look_at:
+                    look_at = monotonic() + _CLOSE_EVERY_S
+                    if missed := self._app.finishing.close_open(Deadline.after_ms(_RECORD_MS)):
+                        self._log.warning(logs.NOTICE_MISSED, count=missed)
             except Exception as error:  # noqa: BLE001  # this thread must outlive whatever it meets
                 if not blocked:
                     self._log.error(logs.OUTBOX_BLOCKED, why=str(error), exc_info=not isinstance(error, BmnError))

@@ -85,6 +85,8 @@ class Call:
         self._pbx = pbx
         self._network = network
         self._pbx_mark = pbx_mark
+        self.mark = pbx_mark
+        """Where the events of this call at the call centre begin."""
         self._network_mark = network_mark
 
     def wait_until_answered(self, timeout_s: float = 5.0) -> None:

@@ -174,3 +174,37 @@ def test_the_end_of_a_call_is_recorded_once(lab: Lab, site: Site) -> None:
     assert [finished[0][name] for name in about] == [
         *("ANSWER", True, True, 1, "agent", False, "to_follow", "none"),
     ]
+
+
+def test_a_consumer_who_was_passed_on_did_not_leave(lab: Lab, site: Site) -> None:
+    """A blind transfer takes him past the notice: the record says that, and not that he hung up."""
+    site.load_register(EMPTY)
+    call = talk(lab)
+    (leg,) = [event["Channel"] for event in lab.pbx.ami.events(call.mark) if event.name == "Newchannel"][:1]
+    lab.pbx.ami.action("BlindTransfer", Channel=leg, Context="lab-hold", Exten="s")
+    (finished,) = wait_for_records(site, "call.finished")
+    (played,) = site.records("notice.played")
+    assert (finished["ended_by"], finished["notice"]) == ("transferred", "not_played")
+    assert (played["result"], played["ended"]) == ("not_played", "transferred")
+    call.outcome()
+    call.consumer_hangs_up()
+    call.wait_until_consumer_is_free()
+
+
+def test_a_second_call_on_the_same_channel_ends_the_first(lab: Lab, site: Site) -> None:
+    """A supervisor redirects the agent's leg to another number: each call has its end on record, under its own id."""
+    site.load_register(EMPTY)
+    call = talk(lab)
+    (leg,) = [event["Channel"] for event in lab.pbx.ami.events(call.mark) if event.name == "Newchannel"][:1]
+    lab.pbx.ami.action("Redirect", Channel=leg, Context="bmn-outbound", Exten="0612340002", Priority="1")
+    lab.pbx.ami.wait_for(
+        lambda event: event.name == "DialEnd" and event.get("DestChannel").startswith("PJSIP/network-trunk"),
+        since=lab.pbx.ami.mark() - 1,
+        what="the second call",
+    )
+    time.sleep(REACTION_S)
+    call.hang_up()
+    finished = wait_for_records(site, "call.finished", 2)
+    first, second = [one["call"] for one in site.records("call.screened") if one["verdict"] == "allow"]
+    assert [one["call"] for one in finished] == [first, second]
+    call.outcome()

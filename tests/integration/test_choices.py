@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from agent.domain.phone_number import PhoneNumber
 from agent.domain.registration import Acknowledgement, AcknowledgementFile, RegistrationState
 from agent.finishing import FinishReport
 from agent.notices import NoticeEnd, notice_played
+from agent.registrations import Exported
 from agent.screening import ScreenRequest
 from deploy.lab.agent_service import bmn
 from deploy.lab.redis_server import PrivateRedis
@@ -186,21 +190,37 @@ def test_an_optout_of_a_call_is_an_optout_like_others(loaded: Application) -> No
     press(loaded, call(loaded), "seller_optout")
     (listed,) = loaded.seller_lists.optouts("acme")
     assert (listed.number, listed.source, listed.by) == (E164, "agent_key", "agent-7")
+    assert loaded.seller_lists.add_optout("acme", E164, "letter", None) is True, "evidence of its own"
     assert loaded.seller_lists.add_optout("acme", E164, "letter", None) is False
     assert loaded.seller_lists.remove_optout("acme", E164, "asked for it") is True
     assert list(loaded.seller_lists.optouts("acme")) == []
     assert reason(loaded) == "not_registered"
 
 
-def test_undone_and_listed_optouts_hold_each_other_up(loaded: Application) -> None:
-    """An undone key leaves the opt-out that a letter brought."""
+def test_an_undone_key_leaves_the_letter(loaded: Application) -> None:
+    """Written during the call; the key of that very call is taken back after it, and the list can still be shown."""
     call_id = call(loaded)
     press(loaded, call_id, "seller_optout")
-    assert loaded.seller_lists.add_optout("acme", E164, "letter", None) is False
-    other = call(loaded, campaign="survey", number="0687654321")
-    press(loaded, other, "seller_optout")
-    press(loaded, other, "undo")
-    assert [str(item.number) for item in loaded.seller_lists.optouts("acme")] == [str(E164)]
+    press(loaded, call_id, "seller_optout")
+    assert loaded.seller_lists.add_optout("acme", E164, "letter", None) is True
+    for _ in range(2):
+        assert press(loaded, call_id, "undo").result is KeyResult.RECORDED
+        assert reason(loaded) == "seller_optout"
+        assert [item.source for item in loaded.seller_lists.optouts("acme")] == ["letter"]
+
+
+def test_a_key_that_was_rejected_is_not_written(loaded: Application, tmp_path: Path) -> None:
+    """The journal is locked for longer than the key may wait: nothing of it is there when the lock is gone."""
+    call_id = call(loaded)
+    press(loaded, call_id, "register_with_charities")
+    with closing(sqlite3.connect(tmp_path / "journal.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        pressed = KeyPress(call=call_id, key="undo", uniqueid=CHANNEL, connected=True)
+        assert loaded.choices.press(pressed, Deadline.after_ms(200)).rejection is Rejection.JOURNAL_UNAVAILABLE
+        other.execute("ROLLBACK")
+    press(loaded, call_id, "offered")
+    assert bodies(loaded, EventType.CHOICE_UNDONE) == []
+    assert reason(loaded) == "registered"
 
 
 # --- the end of a call
@@ -212,6 +232,7 @@ def test_undone_and_listed_optouts_hold_each_other_up(loaded: Application) -> No
         ("ANSWER", "", "to_follow", []),
         ("ANSWER", "hand_over", "to_follow", []),
         ("ANSWER", "consumer", "not_played", ["consumer_left"]),
+        ("ANSWER", "transferred", "not_played", ["transferred"]),
         ("ANSWER", "nonsense", "to_follow", []),
         ("BUSY", "", "not_due", []),
         ("BUSY", "consumer", "not_due", []),
@@ -274,6 +295,13 @@ def test_conversations_without_an_offer_are_shown(loaded: Application, tmp_path:
 # --- the registrar
 
 
+def export(app: Application, path: Path, *, rejected: bool = False) -> Exported | None:
+    """A batch, once every call is over."""
+    for item in app.registrations.all():
+        finish(app, item.call)
+    return app.registrations.export(path, rejected=rejected)
+
+
 def states(app: Application) -> list[str]:
     """Of all registrations."""
     return [item.state for item in app.registrations.all()]
@@ -285,7 +313,7 @@ def answered(*rows: tuple[str, bool, str | None]) -> AcknowledgementFile:
         name="answer.csv",
         sha256="0" * 64,
         rows=tuple(
-            Acknowledgement(line=line, call=call_id, number="", accepted=accepted, reason=why)
+            Acknowledgement(line=line, call=call_id, batch="", number="", accepted=accepted, reason=why)
             for line, (call_id, accepted, why) in enumerate(rows, start=2)
         ),
     )
@@ -305,7 +333,7 @@ def test_a_registration_is_handed_over_once(settled: Application, tmp_path: Path
     say(settled, first, Answer.REGISTER)
     press(settled, second, "register_without_charities")
     press(settled, call(settled, number="0687654322"), "seller_optout")
-    exported = settled.registrations.export(tmp_path / "batch.csv")
+    exported = export(settled, tmp_path / "batch.csv")
     assert exported is not None
     rows = list(csv.DictReader((tmp_path / "batch.csv").read_text().splitlines()))
     assert [(row["call"], row["number"], row["scope"], row["charities"]) for row in rows] == [
@@ -313,7 +341,7 @@ def test_a_registration_is_handed_over_once(settled: Application, tmp_path: Path
         (second, "+31687654321", "everything", "no"),
     ]
     assert (tmp_path / "batch.csv").stat().st_mode & 0o777 == 0o600
-    assert settled.registrations.export(tmp_path / "empty.csv") is None
+    assert export(settled, tmp_path / "empty.csv") is None
     assert not (tmp_path / "empty.csv").exists()
     settled.registrations.again(exported.batch, tmp_path / "again.csv")
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "batch.csv").read_bytes()
@@ -332,9 +360,9 @@ def test_a_file_that_exists_is_not_replaced(settled: Application, tmp_path: Path
     press(settled, call(settled), "register_with_charities")
     (tmp_path / "batch.csv").write_text("precious")
     with pytest.raises(InputRejected):
-        settled.registrations.export(tmp_path / "batch.csv")
+        export(settled, tmp_path / "batch.csv")
     with pytest.raises(InputRejected):
-        settled.registrations.export(tmp_path / "no-such-folder" / "batch.csv")
+        export(settled, tmp_path / "no-such-folder" / "batch.csv")
     assert states(settled) == [RegistrationState.PENDING]
     assert (tmp_path / "batch.csv").read_text() == "precious"
 
@@ -350,10 +378,10 @@ def test_a_crash_between_record_and_file_exports_nothing_twice(
 
     monkeypatch.setattr("os.link", die)
     with pytest.raises(KeyboardInterrupt):
-        settled.registrations.export(tmp_path / "batch.csv")
+        export(settled, tmp_path / "batch.csv")
     monkeypatch.undo()
     assert [path.name for path in tmp_path.iterdir() if "batch" in path.name] == []
-    assert settled.registrations.export(tmp_path / "batch.csv") is None
+    assert export(settled, tmp_path / "batch.csv") is None
     (item,) = settled.registrations.all()
     assert item.batch is not None
     settled.registrations.again(item.batch, tmp_path / "batch.csv")
@@ -365,15 +393,16 @@ def test_what_the_registrar_answers(settled: Application, tmp_path: Path) -> Non
     first, second = call(settled), call(settled, number="0687654321")
     press(settled, first, "register_with_charities")
     press(settled, second, "register_with_charities")
-    settled.registrations.export(tmp_path / "1.csv")
+    export(settled, tmp_path / "1.csv")
     file = answered((first, True, None), (second, False, "number not in use"))
     done = settled.registrations.acknowledge(file)
     assert (done.accepted, done.rejected, done.unchanged) == (1, 1, 0)
     assert settled.registrations.acknowledge(file).unchanged == 2
     assert states(settled) == [RegistrationState.ACCEPTED, RegistrationState.REJECTED]
-    again = settled.registrations.export(tmp_path / "2.csv", rejected=True)
+    again = export(settled, tmp_path / "2.csv", rejected=True)
     assert again is not None
-    assert [item.call for item in again.items] == [second]
+    assert again.count == 1
+    assert second in (tmp_path / "2.csv").read_text()
     assert states(settled) == [RegistrationState.ACCEPTED, RegistrationState.EXPORTED]
 
 
@@ -391,31 +420,102 @@ def test_a_wrong_answer_records_nothing(
     """An unknown call, or a rejection without a reason, rejects the whole file."""
     known = call(settled)
     press(settled, known, "register_with_charities")
-    settled.registrations.export(tmp_path / "1.csv")
+    export(settled, tmp_path / "1.csv")
     with pytest.raises(InputRejected):
         settled.registrations.acknowledge(rows(known))
     assert states(settled) == [RegistrationState.EXPORTED]
 
 
 def test_what_was_taken_back_is_not_handed_over(settled: Application, tmp_path: Path) -> None:
-    """Withdrawn before the batch it is in none; after it, it is told apart."""
-    call_id = call(settled)
-    press(settled, call_id, "register_with_charities")
-    settled.registrations.export(tmp_path / "1.csv")
-    press(settled, call_id, "undo")
+    """Withdrawn before a batch it is in none; after one the registrar is told, once."""
     other = call(settled)
     press(settled, other, "register_with_charities")
     press(settled, other, "undo")
-    assert settled.registrations.export(tmp_path / "2.csv") is None
-    assert [(item.state, item.batch is None) for item in settled.registrations.all()] == [
-        (RegistrationState.WITHDRAWN, False),
-        (RegistrationState.WITHDRAWN, True),
-    ]
+    finish(settled, other)
+    call_id = call(settled)
+    press(settled, call_id, "register_with_charities")
+    say(settled, call_id, Answer.REGISTER)
+    finish(settled, call_id)
+    export(settled, tmp_path / "1.csv")
+    say(settled, call_id, Answer.SELLER_OPTOUT)
+    assert states(settled) == [RegistrationState.WITHDRAWN, RegistrationState.EXPORTED], "the agent's key stands"
+
+
+def test_a_wish_that_widens_is_handed_over_again(settled: Application, tmp_path: Path) -> None:
+    """After the batch the consumer wants charities blocked as well; the first batch can be had again as it was."""
+    call_id = call(settled)
+    press(settled, call_id, "register_without_charities")
+    finish(settled, call_id)
+    first = export(settled, tmp_path / "1.csv")
+    assert first is not None
+    for answer in (Answer.REGISTER, Answer.EVERYTHING, Answer.CHARITIES_TOO):
+        say(settled, call_id, answer)
+    assert states(settled) == [RegistrationState.PENDING]
+    export(settled, tmp_path / "2.csv")
+    rows = [next(csv.DictReader((tmp_path / name).read_text().splitlines())) for name in ("1.csv", "2.csv")]
+    assert [(row["action"], row["charities"]) for row in rows] == [("register", "no"), ("register", "yes")]
+    assert states(settled) == [RegistrationState.EXPORTED]
+    settled.registrations.again(first.batch, tmp_path / "1-again.csv")
+    assert (tmp_path / "1-again.csv").read_bytes() == (tmp_path / "1.csv").read_bytes()
+
+
+def test_a_registration_taken_back_after_the_batch_is_withdrawn_there(settled: Application, tmp_path: Path) -> None:
+    """The consumer corrects himself in the notice: the registrar hears withdraw."""
+    call_id = call(settled)
+    say(settled, call_id, Answer.REGISTER)
+    finish(settled, call_id)
+    export(settled, tmp_path / "1.csv")
+    say(settled, call_id, Answer.SELLER_OPTOUT)
+    assert states(settled) == [RegistrationState.PENDING]
+    export(settled, tmp_path / "2.csv")
+    (row,) = csv.DictReader((tmp_path / "2.csv").read_text().splitlines())
+    assert (row["call"], row["action"]) == (call_id, "withdraw")
+    assert export(settled, tmp_path / "3.csv") is None
+
+
+def test_an_old_answer_read_again_changes_nothing(settled: Application, tmp_path: Path) -> None:
+    """A rejection of the first batch says nothing of the second, and an unknown batch is refused."""
+    call_id = call(settled)
+    press(settled, call_id, "register_with_charities")
+    finish(settled, call_id)
+    first = export(settled, tmp_path / "1.csv")
+    assert first is not None
+    row = Acknowledgement(line=2, call=call_id, batch=first.batch, number="", accepted=False, reason="busy")
+    file = AcknowledgementFile(name="answer.csv", sha256="0" * 64, rows=(row,))
+    settled.registrations.acknowledge(file)
+    export(settled, tmp_path / "2.csv", rejected=True)
+    assert settled.registrations.acknowledge(file).unchanged == 1
+    assert states(settled) == [RegistrationState.EXPORTED]
+    unknown = Acknowledgement(line=2, call=call_id, batch="no-such-batch", number="", accepted=True, reason=None)
+    with pytest.raises(InputRejected):
+        settled.registrations.acknowledge(AcknowledgementFile(name="x", sha256="", rows=(unknown,)))
+
+
+def test_a_call_without_a_recorded_end_is_over_after_hours(loaded: Application) -> None:
+    """However long it was silent in a long conversation, it may go on."""
+    press(loaded, call(loaded), "register_with_charities")
+    (item,) = loaded.registrations.all()
+    now = datetime.now(UTC)
+    assert not item.is_settled(now + timedelta(hours=3), timedelta(minutes=15))
+    assert item.is_settled(now + timedelta(hours=5), timedelta(minutes=15))
+
+
+def test_a_notice_that_never_began_is_on_record(loaded: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both hung up at once, or the service was down: after its time somebody says so, once."""
+    call_id = call(loaded)
+    finish(loaded, call_id)
+    assert loaded.finishing.close_open(soon()) == 0
+    monkeypatch.setattr(loaded.finishing, "_clock", lambda: datetime.now(UTC) + timedelta(minutes=16))
+    assert [loaded.finishing.close_open(soon()) for _ in range(2)] == [1, 0]
+    (played,) = bodies(loaded, EventType.NOTICE_PLAYED)
+    assert (played["call"], played["result"], played["ended"]) == (call_id, "not_played", "never_began")
 
 
 def test_the_command_line_of_registrations(tmp_path: Path, settled: Application) -> None:
     """Status, export and acknowledge, as JSON."""
-    press(settled, call(settled), "register_with_charities")
+    call_id = call(settled)
+    press(settled, call_id, "register_with_charities")
+    finish(settled, call_id)
     with settled.redis.commands() as client:
         url = f"unix://{client.connection_pool.connection_kwargs['path']}"
     environment = {

@@ -69,7 +69,7 @@ class Records:
         """Sellers objected to, and what registrations block."""
         stands = standing(self.all)
         return (
-            {seller for seller, holds in stands.optouts.items() if holds},
+            {seller for seller, holds in stands.optouts.items() if holds is not None},
             {blocked for (_, blocked), holds in stands.registrations.items() if holds},
         )
 
@@ -92,7 +92,7 @@ BLOCKS = [
     ([A.SELLER_OPTOUT], set()),
     ([A.DECLINED], set()),
     ([A.NOT_ANSWERED], set()),
-    ([A.REGISTER, A.EVERYTHING, A.DECLINED], set()),
+    ([A.REGISTER, A.EVERYTHING, A.DECLINED], {Blocked.ALL}),
     ([A.REGISTER, A.EVERYTHING, A.CHARITIES_TOO, A.SELLER_OPTOUT], set()),
 ]
 
@@ -184,6 +184,31 @@ def test_one_call_takes_nothing_from_another() -> None:
     records.undone(second, call="c2")
     records.chose(A.DECLINED, CONSUMER, call="c3")
     assert records.in_force() == ({"acme"}, {Blocked.ALL})
+
+
+def test_which_record_holds_an_objection_up() -> None:
+    """The newest that was not undone, corrected or removed; none when all were."""
+    records = Records()
+
+    def holds() -> int | None:
+        record = standing(records.all).optouts["acme"]
+        return None if record is None else record.seq
+
+    letter = records.listed(EventType.OPTOUT_ADDED)
+    first, second = records.chose(A.SELLER_OPTOUT, AGENT), records.chose(A.SELLER_OPTOUT, AGENT)
+    assert holds() == second
+    records.undone(second)
+    assert holds() == first
+    consumer = records.chose(A.REGISTER_AND_SELLER_OPTOUT, CONSUMER)
+    assert holds() == consumer
+    records.chose(A.REGISTER, CONSUMER)
+    assert holds() == first, "corrected: the objection of the consumer is gone, that of the agent is not"
+    records.undone(first)
+    assert holds() == letter
+    records.listed(EventType.OPTOUT_REMOVED)
+    assert holds() is None
+    records.chose(A.HUNG_UP, CONSUMER)
+    assert holds() is None, "nothing but an objection brings one back"
 
 
 def test_a_removed_optout_ends_every_objection_until_the_next() -> None:

@@ -92,7 +92,8 @@ ROWS = [
     ("1?", "menu=seller_optout", OPTOUT, None),
     ("15", "menu=seller_optout", OPTOUT, "read_back"),
     ("11", "menu=seller_optout", OPTOUT, "menu"),
-    ("110", "menu=seller_optout menu=declined", Wish(), None),
+    ("110", "menu=seller_optout menu=declined", OPTOUT, None),
+    ("112!", "menu=seller_optout menu=register scope=hung_up", wanted(), None),
     ("112", "menu=seller_optout menu=register", wanted(), "scope"),
     ("11!", "menu=seller_optout menu=hung_up", OPTOUT, None),
     ("11--", "menu=seller_optout menu=not_answered", OPTOUT, None),
@@ -146,6 +147,7 @@ def test_the_notice_comes_first_and_again_on_request_only() -> None:
         ("--", "chosen-none goodbye"),
         ("1--", "goodbye"),
         ("11--", "goodbye"),
+        ("110", "goodbye"),
         ("1!", ""),
         ("1?", ""),
         ("2", "scope sector-energy"),
@@ -172,6 +174,18 @@ def test_without_a_sector_the_scope_is_not_asked() -> None:
     said, turn, _ = conduct(NO_SECTOR, "21")
     assert said == ["menu=register", "charities=charities_too"]
     assert turn.wish == Wish(register=True, charities=Charities.YES)
+
+
+def test_the_read_back_holds_what_the_agent_logged() -> None:
+    """Both are in force, so both are read back: nobody is told that charities may call when they may not."""
+    logged = replace(ENERGY, already=wanted("everything", "yes"))
+    assert conduct(logged, "1")[2][-1][:3] == (
+        "chosen-seller-optout-acme",
+        "chosen-register-all",
+        "chosen-charities-yes",
+    )
+    assert "chosen-charities-yes" in conduct(logged, "212")[2][-1]
+    assert conduct(logged, "0")[2][-1] == ("chosen-none", "goodbye")
 
 
 def test_corrections_end() -> None:

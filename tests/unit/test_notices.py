@@ -75,6 +75,11 @@ class FakeOutbox:
         if self.away:
             raise LookupUnavailable("away")
 
+    def has_applied(self, seq: int, deadline: Deadline) -> bool:
+        """As soon as somebody caught up."""
+        self.catch_up(deadline)
+        return True
+
 
 class FakeSounds:
     """Every prompt is there, of the same length."""
@@ -151,7 +156,7 @@ def ended(end: PlayEnd, heard_ms: int, digit: str | None = None) -> Played:
         (ended(PlayEnd.COMPLETE, LONG_MS - 100), {}, "heard", "complete"),
         (ended(PlayEnd.COMPLETE, LONG_MS - 101), {}, "partial", "complete"),
         (ended(PlayEnd.HUNG_UP, 2_000), {}, "partial", "hung_up"),
-        (ended(PlayEnd.HUNG_UP, LONG_MS), {}, "heard", "hung_up"),
+        (ended(PlayEnd.HUNG_UP, LONG_MS), {}, "partial", "hung_up"),
         (ended(PlayEnd.HUNG_UP, 0), {}, "not_played", "hung_up"),
         (ended(PlayEnd.NO_SOUND, 0), {}, "not_played", "no_sound"),
         (ended(PlayEnd.COMPLETE, 0), {}, "not_played", "complete"),

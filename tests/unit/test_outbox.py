@@ -59,6 +59,14 @@ class NoCalls:
         """Not used."""
         raise AssertionError
 
+    def exported(self, batch: str) -> list[Record]:
+        """Not used."""
+        raise AssertionError
+
+    def unfollowed(self, before: datetime) -> list[str]:
+        """Not used."""
+        raise AssertionError
+
     def registering_calls(self) -> list[str]:
         """Not used."""
         raise AssertionError

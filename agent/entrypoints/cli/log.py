@@ -157,6 +157,8 @@ def log(
         if show is None:
             show = _table(view, empty=not records)
         for record in reversed(records):
+            if view is _MISSING_OFFER and _offered_after_all(journal, record):
+                continue
             show(_row(view, journal, record, revealed))
         if follow:
             for record in _following(journal, query, parameters, last):
@@ -184,6 +186,12 @@ def _row(view: _View, journal: SqliteJournal, record: Record, revealed: bool) ->
     if row["notice"] == NOTICE_TO_FOLLOW:
         row["notice"] = _followed(journal, str(body["call"]))
     return {**row, "at": record.at, "number": number if revealed else mask(number)}
+
+
+def _offered_after_all(journal: SqliteJournal, record: Record) -> bool:
+    """Whether a key of the agent reached the journal in the moment after the end of the call did."""
+    story = CallStory.of(JournalCalls(journal).of_call(str(record.body["call"])))
+    return story is not None and (story.choices.offered or story.choices.voicemail)
 
 
 def _followed(journal: SqliteJournal, call: str) -> str:

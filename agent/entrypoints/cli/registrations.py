@@ -47,9 +47,10 @@ def status(as_json: bool) -> None:
         }
         output.print_json(print_ready)
     else:
-        shown = [row for row in rows if row["state"] != RegistrationState.ACCEPTED and not _is_history(row)]
+        done = (RegistrationState.ACCEPTED, RegistrationState.WITHDRAWN)
+        shown = [row for row in rows if row["state"] not in done]
         if shown:
-            headings = ("call", "number", "wished", "age", "due", "state", "charities", "batch", "reason")
+            headings = ("call", "number", "wished", "age", "due", "state", "action", "charities", "batch", "reason")
             output.print_table(headings, ([str(_cell(row, name)) for name in headings] for row in shown))
         summary = ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "no registrations"
         click.echo(summary)
@@ -68,8 +69,10 @@ def status(as_json: bool) -> None:
 def export(out: Path, again: str | None, rejected: bool, as_json: bool) -> None:
     """Hand over every pending registration as one batch, each exactly once.
 
-    A registration whose call may still be going on waits (registrations.settle_minutes). When writing is interrupted
-    the journal may have the batch while the file is missing: --again writes it.
+    A registration whose call may still be going on waits (registrations.settle_minutes). A wish that changed after it
+    was handed over is handed over again; one that was taken back has the action withdraw then.
+
+    When writing is interrupted the journal may have the batch while the file is missing: --again writes it.
     """
     if again and rejected:
         raise click.UsageError("--again and --rejected exclude each other")
@@ -80,12 +83,12 @@ def export(out: Path, again: str | None, rejected: bool, as_json: bool) -> None:
             exported = app.registrations.export(out, rejected=rejected)
     if as_json:
         batch = exported.batch if exported else None
-        count, waiting = (len(exported.items), exported.waiting) if exported else (0, 0)
+        count, waiting = (exported.count, exported.waiting) if exported else (0, 0)
         output.print_json({"batch": batch, "file": str(out) if exported else None, "count": count, "waiting": waiting})
     elif exported is None:
         click.echo("nothing is due: no file was written")
     else:
-        click.echo(f"batch {exported.batch}: {len(exported.items)} written to {out}")
+        click.echo(f"batch {exported.batch}: {exported.count} written to {out}")
         if exported.waiting:
             click.echo(f"{exported.waiting} wait for their calls to be over")
 
@@ -116,17 +119,13 @@ def _described(use_case: Registrations, item: Registration) -> dict[str, object]
         "due": use_case.due(item),
         "overdue": use_case.is_overdue(item),
         "state": item.state,
+        "action": item.action,
         "scope": item.wish.scope,
         "sector": item.sector,
         "charities": item.wish.charities,
         "batch": item.batch,
         "reason": item.reason,
     }
-
-
-def _is_history(row: dict[str, object]) -> bool:
-    """Withdrawn before the registrar knew of it."""
-    return row["state"] == RegistrationState.WITHDRAWN and row["batch"] is None
 
 
 def _cell(row: dict[str, object], name: str) -> object:
