@@ -153,15 +153,19 @@ class _Conversation:
             if played.digit is not None:
                 return Pressed(digit=played.digit)
             if played.end is PlayEnd.HUNG_UP:
-                return Unheard.HUNG_UP
+                return Unheard.LEFT
             if is_notice and self.outcome.result is NoticeResult.NOT_PLAYED:
                 return Unheard.NO_SOUND
+        asked_ms = 0
         for name in turn.prompts:
             played = self._play(name, ALL_KEYS)
+            asked_ms += played.heard_ms
             if played.digit is not None:
                 return Pressed(digit=played.digit)
+            if played.end is PlayEnd.HUNG_UP:
+                return Unheard.HUNG_UP if asked_ms else Unheard.LEFT
             if played.end is not PlayEnd.COMPLETE:
-                return Unheard.HUNG_UP if played.end is PlayEnd.HUNG_UP else Unheard.NO_SOUND
+                return Unheard.NO_SOUND
         if turn.question is None:
             return Unheard.SILENCE
         try:

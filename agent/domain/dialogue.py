@@ -66,6 +66,8 @@ class Unheard(StrEnum):
 
     SILENCE = "silence"
     HUNG_UP = "hung_up"
+    LEFT = "left"
+    """It hung up before it heard anything of the question."""
     NO_SOUND = "no_sound"
     """A prompt could not be played, so the consumer cannot know what he would answer."""
 
@@ -134,7 +136,7 @@ class Dialogue:
         match heard:
             case Unheard.HUNG_UP:
                 return self._unanswered(turn, Answer.HUNG_UP, Turn(wish=turn.wish))
-            case Unheard.NO_SOUND:
+            case Unheard.LEFT | Unheard.NO_SOUND:
                 return Turn(wish=turn.wish)
             case Unheard.SILENCE:
                 return self._asked_again(turn, ())

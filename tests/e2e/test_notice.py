@@ -53,6 +53,14 @@ def wait_for_records(site: Site, kind: str, count: int = 1) -> list[dict[str, An
     return records
 
 
+def wait_for_log(site: Site, event: str) -> dict[str, Any]:
+    """The newest line of the agent's log about an event, once there is one."""
+    until = time.monotonic() + 5
+    while not (lines := site.agent.log(event)) and time.monotonic() < until:
+        time.sleep(0.02)
+    return lines[-1]
+
+
 def dialled(lab: Lab, campaign: str) -> str:
     """Call the consumer for ``campaign``: ``dialled`` when an INVITE went out, else the reason."""
     before = len(lab.invites_from_trunk())
@@ -224,7 +232,7 @@ def test_a_missing_sound_is_not_played_and_says_so(lab: Lab, site: Site, prompts
     assert (played["result"], played["ended"], played["heard_ms"], played["sha256"]) == (
         "not_played", "no_sound", 0, None,
     )  # fmt: skip
-    assert site.agent.log("notice.played")[-1]["failure"] == "prompt notice-bank could not be played"
+    assert wait_for_log(site, "notice.played")["failure"] == "prompt notice-bank could not be played"
 
 
 def test_redis_stopped_during_the_dialogue(lab: Lab, site: Site) -> None:
@@ -239,7 +247,7 @@ def test_redis_stopped_during_the_dialogue(lab: Lab, site: Site) -> None:
     call.consumer_hangs_up()
     call.outcome()
     assert answers(site, 1) == ["menu=seller_optout"]
-    assert site.agent.log("notice.played")[-1]["late"] == 1
+    assert wait_for_log(site, "notice.played")["late"] == 1
     assert dialled(lab, "energy") == "lookup_unavailable"
     site.redis.start()
     site.load_register(EMPTY)

@@ -11,14 +11,14 @@ from agent.domain.dialogue import NL_BMNR_NOTICE, Dialogue, Heard, Pressed, Turn
 from agent.domain.model import Purpose, Sector
 from tests.unit.builders import a_campaign
 
-SILENCE, HUNG_UP, NO_SOUND = Unheard.SILENCE, Unheard.HUNG_UP, Unheard.NO_SOUND
+UNHEARD = {"-": Unheard.SILENCE, "!": Unheard.HUNG_UP, "<": Unheard.LEFT, "?": Unheard.NO_SOUND}
 ENERGY = Dialogue(script=NL_BMNR_NOTICE, seller="acme", sector=Sector.ENERGY)
 CHARITY = replace(ENERGY, sector=Sector.CHARITIES)
 NO_SECTOR = replace(ENERGY, sector=None)
 
 
 def conduct(dialogue: Dialogue, heard: str) -> tuple[list[str], Turn, list[tuple[str, ...]]]:
-    """Run ``dialogue`` over ``heard``: a key each, ``-`` silence, ``!`` hang-up, ``?`` a prompt that fails.
+    """Run ``dialogue`` over ``heard``: keys, ``-`` silence, ``!`` hang-up, ``<`` before the question, ``?`` no sound.
 
     Returns what was said as ``question=answer``, the last turn, and each turn's sounds.
     """
@@ -26,7 +26,7 @@ def conduct(dialogue: Dialogue, heard: str) -> tuple[list[str], Turn, list[tuple
     said, played = [], [turn.statement + turn.prompts]
     for one in heard:
         assert turn.question is not None, f"the dialogue was over before {one!r}"
-        event: Heard = {"-": SILENCE, "!": HUNG_UP, "?": NO_SOUND}.get(one) or Pressed(digit=one)
+        event: Heard = UNHEARD.get(one) or Pressed(digit=one)
         turn = dialogue.follow(turn, event)
         played.append(turn.statement + turn.prompts)
         if turn.said is not None:
@@ -53,6 +53,10 @@ ROWS = [
     ("--", "menu=not_answered", Wish(), None),
     ("!", "menu=hung_up", Wish(), None),
     ("?", "", Wish(), None),
+    ("<", "", Wish(), None),
+    ("2<", "menu=register", wanted(), None),
+    ("21<", "menu=register scope=everything", wanted("everything"), None),
+    ("1<", "menu=seller_optout", OPTOUT, None),
     ("7", "", Wish(), "menu"),
     ("77", "menu=not_answered", Wish(), None),
     ("7-", "menu=not_answered", Wish(), None),
@@ -115,7 +119,7 @@ def test_the_wish_is_the_fold_of_what_was_said() -> None:
     for heard, _, wish, _ in ROWS:
         folded, turn = Wish(), ENERGY.begin()
         for one in heard:
-            event: Heard = {"-": SILENCE, "!": HUNG_UP, "?": NO_SOUND}.get(one) or Pressed(digit=one)
+            event: Heard = UNHEARD.get(one) or Pressed(digit=one)
             turn = ENERGY.follow(turn, event)
             if turn.said is not None:
                 begun = Wish() if turn.said.answer in MENU_ANSWERS else folded
