@@ -18,6 +18,7 @@ import redis
 from agent.adapters import call_file, redis_keys, scrub_files
 from agent.adapters.call_file import open_call_file
 from agent.adapters.call_file_layout import LayoutOptions
+from agent.adapters.draft_file import DraftFile
 from agent.adapters.redis_bulk_lists import RedisBulkRun
 from agent.adapters.scrub_files import ScrubFiles
 from agent.bootstrap import Application, scrubbing
@@ -293,6 +294,9 @@ def test_outputs_are_not_overwritten(app: Application, tmp_path: Path) -> None:
         outputs = ScrubFiles(calls, clean, removed, tmp_path / "c.json", force=True)
         with pytest.raises(InputRejected, match="the call file itself"), outputs.drafts():
             pass
+    (tmp_path / ".r.csv.part").hardlink_to(calls)
+    with pytest.raises(InputRejected, match="the call file itself"):
+        ScrubFiles(calls, tmp_path / "r.csv", tmp_path / "s.csv", tmp_path / "c.json", force=True).drafts().__enter__()
     same = ScrubFiles(calls, tmp_path / "r.csv", tmp_path / "x" / ".." / "r.csv", tmp_path / "c.json", force=True)
     with pytest.raises(InputRejected, match="a name each"), same.drafts():
         pass
@@ -303,7 +307,7 @@ def test_two_scrubs_do_not_write_one_file(app: Application, tmp_path: Path) -> N
     load_register(app, REGISTERED)
     (tmp_path / ".clean.csv.part").write_text("left behind by a scrub that was killed, and longer than what is to come")
     outputs = ScrubFiles(tmp_path / "in.csv", *(tmp_path / name for name in OUTPUTS), force=False)
-    with outputs.drafts(), pytest.raises(InputRejected, match="another scrub is writing"):
+    with outputs.drafts(), pytest.raises(InputRejected, match="another command is writing"):
         scrub(app, tmp_path)
     scrub(app, tmp_path, "0612345999\n")
     assert (tmp_path / "clean.csv").read_bytes() == b"0612345999\n"
@@ -351,8 +355,8 @@ def test_an_interruption_anywhere_leaves_nothing_half(
         patch.setattr(owner, name, counted)
 
     points: Sequence[tuple[Any, str]] = (
-        (scrub_files._Draft, "write"), (scrub_files._Draft, "sealed"), (scrub_files._Draft, "publish"),
-        (type(app.journal), "append"), (RedisBulkRun, "codes"), (scrub_files, "_sync"),
+        (DraftFile, "write"), (DraftFile, "sealed"), (DraftFile, "publish"),
+        (type(app.journal), "append"), (RedisBulkRun, "codes"), (scrub_files, "sync_folder"),
     )  # fmt: skip
     step, killed = 0, True
     while killed:
@@ -390,11 +394,11 @@ def test_a_journal_that_cannot_be_written_leaves_nothing(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from agent.adapters.scrub_files import _Draft
+from agent.adapters.draft_file import DraftFile
 from tests.conftest import wired
 from tests.integration.test_scrub import scrub
 
-publish, folder, named = _Draft.publish, Path(sys.argv[1]), int(sys.argv[3])
+publish, folder, named = DraftFile.publish, Path(sys.argv[1]), int(sys.argv[3])
 
 def kill(self, *, force):
     global named
@@ -403,7 +407,7 @@ def kill(self, *, force):
     named -= 1
     publish(self, force=force)
 
-_Draft.publish = kill
+DraftFile.publish = kill
 with wired(folder, sys.argv[2]) as app:
     scrub(app, folder)
 """
