@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import hashlib
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -27,7 +28,7 @@ from agent.domain.ports import Progress
 from agent.domain.profile import Profile
 from agent.domain.scrub import ScrubbedFile
 
-_BLOCK_BYTES: Final = 1 << 24
+_BLOCK_BYTES: Final = 1 << 25
 _LONGEST_ROW: Final = 1 << 20
 _QUOTE: Final = '"'
 
@@ -62,8 +63,10 @@ class CsvCallFile:
         header_due, opening = self.layout.header, BYTE_ORDER_MARK if self.layout.marked else ""
         for records, cells in self._parts(progress):
             heading = ""
-            filled = [not record.isspace() for record in records]
-            if not all(filled):
+            bare = (cells.is_null() | (cells == "")).arg_true().to_list()
+            empty = {place for place in bare if not records[place].strip()}
+            if empty:
+                filled = [place not in empty for place in range(len(records))]
                 records, cells = list(compress(records, filled)), cells.filter(polars.Series(filled))
             if header_due and records:
                 heading, records, cells, header_due = records[0], records[1:], cells[1:], False
@@ -136,15 +139,14 @@ class CsvCallFile:
     def _cut(self, text: str) -> tuple[list[str], polars.Series]:
         """Text without quotation marks: a row is a line, a cell what stands between delimiters."""
         newline, layout = self.layout.newline, self.layout
-        records = text.split(newline)
-        ended = records.pop() == "" if text.endswith(newline) else False
+        if newline == "\n":
+            records = list(io.StringIO(text, newline=newline))
+        else:
+            *whole, rest = text.split(newline)
+            records = [record + newline for record in whole] + ([rest] if rest else [])
         cells = polars.Series(records, dtype=polars.String)
         parts = cells.str.splitn(layout.delimiter, layout.column + 2).struct.field(f"field_{layout.column}")
-        last = len(records) - 1
-        return (
-            [record + newline if ended or place < last else record for place, record in enumerate(records)],
-            parts.str.strip_chars(),
-        )
+        return records, parts.str.strip_chars()
 
     def _parsed(self, text: str, before: int) -> tuple[list[str], polars.Series, str]:
         """Text with quotation marks, read as Python's ``csv`` reads it; and the last record, when it is not whole."""

@@ -1,7 +1,7 @@
 """The lists in Redis as a scrub reads them: many numbers at once, by the rules of ``redis_lists``.
 
 The numbers of a chunk are sorted, so that those of one set stand together, and every set is asked once for all of its
-numbers (SMISMEMBER). Most sets of most lists do not exist; that is asked first, once for each set (EXISTS), and
+numbers (SMISMEMBER). Most sets of most lists do not exist; that is asked first, by groups of lists (EXISTS), and
 remembered for as long as Redis has applied nothing new.
 
 What is asked of one chunk is sound for the reasons given in ``RedisLists.facts``: the mark is read first and the
@@ -63,8 +63,16 @@ class RedisBulkRun:
         self.generation: Generation | None = generation_from_text(pointer) if pointer is not None else None
         self._blocked = relevant_lists(campaign)
         self._lists = _lists(campaign, self.generation)
+        first_entry = 2 + len(self._blocked)
+        places = range(len(self._lists))
+        self._groups = [
+            group
+            for group in (places[:first_entry], places[first_entry : first_entry + 1], places[first_entry + 1 :])
+            if group
+        ]
+        """Our own lists, the register's longest list, its others: which of these exist is asked together."""
         self._held: dict[int, int] = {}
-        """By prefix, the lists that have a set of it, as a code; known while ``_held_at`` is the mark."""
+        """By prefix, the lists that may have a set of it, as a code; known while ``_held_at`` is the mark."""
         self._held_at: str | None = None
 
     def codes(self, numbers: Numbers, applied: int) -> Codes:
@@ -104,14 +112,19 @@ class RedisBulkRun:
         return self._server.pipeline_read([("GET", redis_keys.current(self._campaign.profile))])[0]
 
     def _sets_of(self, prefixes: Sequence[int]) -> list[int]:
-        """For each prefix the lists that have a set of it."""
+        """For each prefix the lists that may have a set of it: all of a group when one of them has."""
         unknown = [prefix for prefix in prefixes if prefix not in self._held]
         commands = (
-            b"*2\r\n$6\r\nEXISTS\r\n" + _argument(name(str(prefix))) for prefix in unknown for name in self._lists
+            b"*%d\r\n$6\r\nEXISTS\r\n" % (len(group) + 1)
+            + b"".join(_argument(self._lists[bit](str(prefix))) for bit in group)
+            for prefix in unknown
+            for group in self._groups
         )
+        masks = [sum(1 << bit for bit in group) for group in self._groups]
         replies = (reply for batch in self._server.stream_read(_batches(commands)) for reply in batch)
         for prefix in unknown:
-            self._held[prefix] = sum(found << bit for bit, found in enumerate(islice(replies, len(self._lists))))
+            found = islice(replies, len(masks))
+            self._held[prefix] = sum(mask for mask, count in zip(masks, found, strict=True) if count)
         return [self._held[prefix] for prefix in prefixes]
 
     def _ask(
