@@ -9,11 +9,10 @@ they were never handed out, and the scrub is simply made again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,14 +26,25 @@ from agent.domain.errors import (
     RegisterReplaced,
     RegisterUnusable,
 )
-from agent.domain.journal_events import Event, EventType, JsonValue, Record
+from agent.domain.journal_events import Event, EventType, JsonValue
 from agent.domain.model import Call, Campaign, Facts, Generation, Reason
 from agent.domain.phone_number import Dialled, EmergencyNumber, PhoneNumber, UnusableNumber
-from agent.domain.ports import Journal, Progress
+from agent.domain.ports import Progress
 from agent.domain.profile import Profile
 from agent.domain.rules import decide
-from agent.domain.scrub import DUPLICATE, ScrubbedFile, binding_generation, certificate, stays, valid_until
+from agent.domain.scrub import DUPLICATE, binding_generation, certificate, stays, valid_until
 from agent.outbox import Outbox
+from agent.scrub_ports import (
+    BulkLists,
+    BulkRun,
+    CallFile,
+    CallRows,
+    Codes,
+    Numbers,
+    ScrubDrafts,
+    ScrubJournal,
+    ScrubOutputs,
+)
 from agent.seen_numbers import SeenNumbers
 
 _APPEND_TIMEOUT_MS: Final = 10_000
@@ -52,92 +62,6 @@ _UNUSABLE: Final[tuple[Dialled, ...]] = (
 _FIRST_UNUSABLE: Final = 1 << 12
 """Codes from here on are not those of facts: the kinds of ``_UNUSABLE``, then a duplicate."""
 _DUPLICATE: Final = _FIRST_UNUSABLE + len(_UNUSABLE)
-
-Codes = NDArray[np.uint16]
-Numbers = NDArray[np.uint64]
-
-
-class ScrubJournal(Journal, Protocol):
-    """The journal, which here is also read back."""
-
-    def record(self, seq: int) -> Record | None:
-        """Record ``seq``; None when there is none. Raises ``JournalUnavailable``."""
-
-
-class BulkRun(Protocol):
-    """The lists for one scrub, all of it with one load of the register."""
-
-    @property
-    def generation(self) -> Generation | None:
-        """The load in force when the run began."""
-
-    def codes(self, numbers: Numbers, applied: int) -> Codes:
-        """What the lists say of each number, as a code below 4,096 that stands for facts.
-
-        ``applied`` is the journal record up to which changes must be in the lists. Raises ``ListsBehind``,
-        ``RegisterReplaced`` when another load was put in force, and as ``agent.domain.ports.Lists``.
-        """
-
-    def facts(self, code: int) -> Facts:
-        """The facts that a code stands for."""
-
-
-class BulkLists(Protocol):
-    """The lists, asked for many numbers at once."""
-
-    def begin(self, campaign: Campaign) -> BulkRun:
-        """Begin a run. Raises ``LookupUnavailable``."""
-
-
-class CallRows(Protocol):
-    """Some rows of a call file."""
-
-    @property
-    def numbers(self) -> Numbers:
-        """The number of each row; 0 where it has none that is usable."""
-
-    @property
-    def unusable(self) -> Mapping[int, Dialled]:
-        """By its place, what stands in a row that has no usable number."""
-
-    def kept(self, keep: NDArray[np.bool_]) -> bytes:
-        """The rows to keep, as they came."""
-
-    def removed(self, places: Sequence[int], reasons: Sequence[str]) -> bytes:
-        """The rows at ``places``, each with its reason."""
-
-
-class CallFile(Protocol):
-    """A call file, whatever its layout."""
-
-    def rows(self, progress: Progress) -> Iterator[CallRows]:
-        """All rows from the first on, some at a time. Raises ``InputRejected``."""
-
-    def described(self) -> ScrubbedFile:
-        """Name, digest and rows of what ``rows`` has read to its end."""
-
-
-class ScrubDrafts(Protocol):
-    """The outputs of a scrub under temporary names."""
-
-    def restart(self) -> None:
-        """Forget all that was written."""
-
-    def write(self, clean: bytes, clean_rows: int, removed: bytes, removed_rows: int) -> None:
-        """Go on with both files."""
-
-    def sealed(self) -> tuple[ScrubbedFile, ScrubbedFile]:
-        """Put both on disk, and describe the clean and the removed file."""
-
-    def publish(self, certificate: Mapping[str, JsonValue]) -> None:
-        """Give all files their names, the certificate last."""
-
-
-class ScrubOutputs(Protocol):
-    """Where a scrub writes."""
-
-    def drafts(self) -> AbstractContextManager[ScrubDrafts]:
-        """Gone again when they are not published. Raises ``InputRejected`` when a name is taken."""
 
 
 @dataclass(slots=True)

@@ -43,7 +43,7 @@ def open_call_file(
 
 
 class CsvCallFile:
-    """See ``agent.scrubbing.CallFile``."""
+    """See ``agent.scrub_ports.CallFile``."""
 
     def __init__(self, path: Path, layout: CallFileLayout, profile: Profile, pbx_prefixes: tuple[str, ...]) -> None:
         self.path = path
@@ -54,11 +54,11 @@ class CsvCallFile:
         self._rows = 0
 
     def described(self) -> ScrubbedFile:
-        """See ``agent.scrubbing.CallFile``."""
+        """See ``agent.scrub_ports.CallFile``."""
         return ScrubbedFile(name=self.path.name, sha256=self._sha256, rows=self._rows)
 
     def rows(self, progress: Progress) -> Iterator[CsvRows]:
-        """See ``agent.scrubbing.CallFile``."""
+        """See ``agent.scrub_ports.CallFile``."""
         self._sha256, self._rows = "", 0
         header_due, opening = self.layout.header, BYTE_ORDER_MARK if self.layout.marked else ""
         for records, cells in self._parts(progress):
@@ -181,7 +181,7 @@ class CsvCallFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CsvRows:
-    """See ``agent.scrubbing.CallRows``."""
+    """See ``agent.scrub_ports.CallRows``."""
 
     layout: CallFileLayout
     opening: str
@@ -193,11 +193,11 @@ class CsvRows:
     unusable: dict[int, Dialled]
 
     def kept(self, keep: NDArray[np.bool_]) -> bytes:
-        """See ``agent.scrubbing.CallRows``."""
+        """See ``agent.scrub_ports.CallRows``."""
         return self._encoded(self.opening + self.heading + "".join(compress(self.records, keep.tolist())))
 
     def removed(self, places: Sequence[int], reasons: Sequence[str]) -> bytes:
-        """See ``agent.scrubbing.CallRows``."""
+        """See ``agent.scrub_ports.CallRows``."""
         heading = self._with(self.heading, "reason") if self.heading else ""
         rows = [self._with(self.records[place], reason) for place, reason in zip(places, reasons, strict=True)]
         return self._encoded(self.opening + heading + "".join(rows))

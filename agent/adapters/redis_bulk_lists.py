@@ -39,21 +39,21 @@ Numbers = NDArray[np.uint64]
 
 
 class RedisBulkLists:
-    """See ``agent.scrubbing.BulkLists``. ``mark_of`` asks the journal for a record's mark."""
+    """See ``agent.scrub_ports.BulkLists``. ``mark_of`` asks the journal for a record's mark."""
 
     def __init__(self, server: RedisServer, journal_id: str, mark_of: Callable[[int], Mark | None]) -> None:
         self._server = server
         self._mark = AppliedMark(journal_id, mark_of)
 
     def begin(self, campaign: Campaign) -> RedisBulkRun:
-        """See ``agent.scrubbing.BulkLists``."""
+        """See ``agent.scrub_ports.BulkLists``."""
         self._server.require_no_eviction()
         (pointer,) = self._server.pipeline_read([("GET", redis_keys.current(campaign.profile))])
         return RedisBulkRun(self._server, self._mark, campaign, pointer)
 
 
 class RedisBulkRun:
-    """See ``agent.scrubbing.BulkRun``. A code has one bit for each list, in the order of ``_lists``."""
+    """See ``agent.scrub_ports.BulkRun``. A code has one bit for each list, in the order of ``_lists``."""
 
     def __init__(self, server: RedisServer, mark: AppliedMark, campaign: Campaign, pointer: str | None) -> None:
         self._server = server
@@ -76,7 +76,7 @@ class RedisBulkRun:
         self._held_at: str | None = None
 
     def codes(self, numbers: Numbers, applied: int) -> Codes:
-        """See ``agent.scrubbing.BulkRun``."""
+        """See ``agent.scrub_ports.BulkRun``."""
         distinct, places = np.unique(numbers, return_inverse=True)
         prefixes, starts = np.unique(distinct // np.uint64(_SPAN), return_index=True)
         ends = [*starts[1:].tolist(), len(distinct)]
@@ -88,7 +88,7 @@ class RedisBulkRun:
         return codes[places]
 
     def facts(self, code: int) -> Facts:
-        """See ``agent.scrubbing.BulkRun``."""
+        """See ``agent.scrub_ports.BulkRun``."""
         width = len(self._blocked)
         own, entry = code >> 2, code >> (2 + width)
         return Facts(

@@ -21,7 +21,7 @@ _HASH_BLOCK: Final = 1 << 20
 
 
 class ScrubFiles:
-    """See ``agent.scrubbing.ScrubOutputs``."""
+    """See ``agent.scrub_ports.ScrubOutputs``."""
 
     def __init__(self, source: Path, clean: Path, removed: Path, certificate: Path, *, force: bool) -> None:
         """With ``force``, what is there already is replaced; the ``source`` never."""
@@ -31,7 +31,7 @@ class ScrubFiles:
 
     @contextlib.contextmanager
     def drafts(self) -> Iterator[_Drafts]:
-        """See ``agent.scrubbing.ScrubOutputs``."""
+        """See ``agent.scrub_ports.ScrubOutputs``."""
         self._check()
         with contextlib.ExitStack() as stack:
             clean, removed, certificate = (
@@ -54,7 +54,7 @@ class ScrubFiles:
 
 
 class _Drafts:
-    """See ``agent.scrubbing.ScrubDrafts``."""
+    """See ``agent.scrub_ports.ScrubDrafts``."""
 
     def __init__(self, clean: DraftFile, removed: DraftFile, certificate: DraftFile, *, force: bool) -> None:
         self._clean = clean
@@ -63,21 +63,21 @@ class _Drafts:
         self._force = force
 
     def restart(self) -> None:
-        """See ``agent.scrubbing.ScrubDrafts``."""
+        """See ``agent.scrub_ports.ScrubDrafts``."""
         self._clean.restart()
         self._removed.restart()
 
     def write(self, clean: bytes, clean_rows: int, removed: bytes, removed_rows: int) -> None:
-        """See ``agent.scrubbing.ScrubDrafts``."""
+        """See ``agent.scrub_ports.ScrubDrafts``."""
         self._clean.write(clean, clean_rows)
         self._removed.write(removed, removed_rows)
 
     def sealed(self) -> tuple[ScrubbedFile, ScrubbedFile]:
-        """See ``agent.scrubbing.ScrubDrafts``."""
+        """See ``agent.scrub_ports.ScrubDrafts``."""
         return self._clean.sealed(), self._removed.sealed()
 
     def publish(self, certificate: Mapping[str, JsonValue]) -> None:
-        """See ``agent.scrubbing.ScrubDrafts``."""
+        """See ``agent.scrub_ports.ScrubDrafts``."""
         self._certificate.write((json.dumps(certificate, ensure_ascii=False, indent=2) + "\n").encode(), 0)
         self._certificate.sealed()
         named: list[DraftFile] = []
