@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from agent import logs
 from agent.adapters.call_ids import new_call_id
@@ -33,7 +33,11 @@ from agent.outbox import Outbox
 from agent.registers import Registers
 from agent.registrations import Registrations
 from agent.screening import Screening
+from agent.scrub_checks import ScrubChecks
 from agent.seller_lists import SellerLists
+
+if TYPE_CHECKING:
+    from agent.scrubbing import Scrubbing
 
 
 def now_utc() -> datetime:
@@ -61,6 +65,7 @@ class Application:
     notices: Notices
     finishing: Finishing
     registrations: Registrations
+    scrub_checks: ScrubChecks
     by: str
     """The system user on whose behalf this process runs."""
 
@@ -133,7 +138,26 @@ def bootstrap(settings: Settings) -> Application:
             settle=timedelta(minutes=settings.registrations.settle_minutes),
             by=by,
         ),
+        scrub_checks=ScrubChecks(journal, now_utc),
         by=by,
+    )
+
+
+def scrubbing(app: Application) -> Scrubbing:
+    """What ``bmn scrub`` needs besides; apart, for its libraries take longer to load than a classic AGI script has."""
+    from importlib.metadata import version
+
+    from agent.adapters.redis_bulk_lists import RedisBulkLists
+    from agent.scrubbing import Scrubbing
+
+    return Scrubbing(
+        lists=RedisBulkLists(app.redis, app.journal.id, app.journal.mark),
+        journal=app.journal,
+        outbox=app.outbox,
+        profiles=PROFILES,
+        clock=now_utc,
+        version=version("bel-me-niet-agent"),
+        by=app.by,
     )
 
 

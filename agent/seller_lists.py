@@ -5,14 +5,14 @@ Each change is a journal record first and is in force in Redis before the call r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 from agent.domain.deadline import Deadline
 from agent.domain.journal_events import Event, EventType
 from agent.domain.phone_number import PhoneNumber
 from agent.domain.ports import Journal, Progress
-from agent.domain.seller_list_entries import Customer, OptOut, Sale
+from agent.domain.seller_list_entries import Customer, Objection, OptOut, Sale
 from agent.outbox import Outbox
 
 APPEND_TIMEOUT_MS: Final = 3_000
@@ -53,9 +53,32 @@ class SellerLists:
         if self._records.is_listed(seller, number):
             self._outbox.drain_recorded()
             return False
-        body = {"seller": seller, "number": number.e164, "source": source, "note": note, "by": self._by}
-        self._record([Event(EventType.OPTOUT_ADDED, body)])
+        self._record([self._optout_added(seller, number, Objection(source=source, note=note))])
         return True
+
+    def add_optouts(self, seller: str, objections: Sequence[tuple[PhoneNumber, Objection]], progress: Progress) -> int:
+        """Record the first objection of each number that has none in force; returns how many were recorded."""
+        first: dict[PhoneNumber, Objection] = {}
+        for number, objection in objections:
+            first.setdefault(number, objection)
+        numbers = list(first)
+        added = 0
+        for start in range(0, len(numbers), _CHUNK):
+            events = [
+                self._optout_added(seller, number, first[number])
+                for number in numbers[start : start + _CHUNK]
+                if self._records.optout(seller, number) is None
+            ]
+            if events:
+                self._record(events)
+                added += len(events)
+            progress("recording", min(start + _CHUNK, len(numbers)), len(numbers))
+        self._outbox.drain_recorded()
+        return added
+
+    def opted_out(self, seller: str, numbers: Iterable[PhoneNumber]) -> int:
+        """How many of ``numbers`` have an objection to ``seller`` in force, each counted once."""
+        return sum(self._records.optout(seller, number) is not None for number in set(numbers))
 
     def remove_optout(self, seller: str, number: PhoneNumber, reason: str) -> bool:
         """Take an objection back; False when there was none. The reason is part of the evidence."""
@@ -123,6 +146,19 @@ class SellerLists:
     def _is_news(self, seller: str, product_group: str, number: PhoneNumber, sale: Sale) -> bool:
         known = self._records.customer(seller, product_group, number)
         return known is None or (sale.sold_on >= known.sale.sold_on and sale != known.sale)
+
+    def _optout_added(self, seller: str, number: PhoneNumber, objection: Objection) -> Event:
+        return Event(
+            EventType.OPTOUT_ADDED,
+            {
+                "seller": seller,
+                "number": number.e164,
+                "source": objection.source,
+                "note": objection.note,
+                "by": self._by,
+                "since": objection.objected_on.isoformat() if objection.objected_on else None,
+            },
+        )
 
     def _record(self, events: Sequence[Event]) -> None:
         self._journal.append(events, Deadline.after_ms(APPEND_TIMEOUT_MS))

@@ -131,6 +131,7 @@ def _optout(record: Record) -> OptOut:
         source=str(body["source"]),
         note=_optional(record, "note"),
         by=str(body["by"]),
+        objected_on=date.fromisoformat(str(body["since"])) if body.get("since") else None,
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, cast
 
 import redis
@@ -18,6 +19,8 @@ from agent.domain.deadline import Deadline
 from agent.domain.errors import ListsEvicted, LookupTimedOut, LookupUnavailable
 
 _MEMORY: Final = ("INFO", "memory")
+_UNDER_WAY: Final = 2
+"""Batches that are sent ahead of the replies that are read."""
 
 
 class RedisServer:
@@ -54,15 +57,46 @@ class RedisServer:
                 return self._exchange(kept, commands, deadline)
         with _translated(self._name):
             # Not counted by the pool, which would run out of them as threads come and go; it ends with its thread.
-            fresh: Any = self._pool.connection_class(**self._pool.connection_kwargs)
-            # A Redis that is stopped in mid-air still accepts connections: its silence must not outlast the deadline.
-            fresh.socket_timeout = max(deadline.remaining_s(), 0.001)
-            fresh.socket_connect_timeout = min(self._connect_timeout_ms / 1000, fresh.socket_timeout)
-            fresh.connect()
+            fresh = self._connected(deadline)
             policy, *replies = self._exchange(fresh, [_MEMORY, *commands], deadline)
         _refuse_eviction(policy)
         self._local.connection = fresh
         return replies
+
+    def stream_read(self, batches: Iterable[tuple[bytes, int]]) -> Iterator[list[Any]]:
+        """Send ``batches`` of reading commands, each as Redis wants it with how many they are; yield the replies.
+
+        A batch is under way while the replies before it are read, so that both sides have work. For each batch Redis
+        has the time for commands off the dial path. Raises ``LookupTimedOut`` or ``LookupUnavailable``.
+        """
+        connection: Any = None
+        under_way: deque[int] = deque()
+        try:
+            for packed, count in batches:
+                with _translated(self._name):
+                    connection = connection or self._connected(Deadline.after_ms(self._command_timeout_ms))
+                    connection.send_packed_command([packed], check_health=False)
+                under_way.append(count)
+                if len(under_way) > _UNDER_WAY:
+                    yield self._replies(connection, under_way.popleft())
+            while under_way:
+                yield self._replies(connection, under_way.popleft())
+        finally:
+            if connection is not None:
+                connection.disconnect()
+
+    def _replies(self, connection: Any, count: int) -> list[Any]:
+        with _translated(self._name):
+            return [connection.read_response() for _ in range(count)]
+
+    def _connected(self, deadline: Deadline) -> Any:
+        """A new connection outside the pool."""
+        fresh: Any = self._pool.connection_class(**self._pool.connection_kwargs)
+        # A Redis that is stopped in mid-air still accepts connections: its silence must not outlast the deadline.
+        fresh.socket_timeout = max(deadline.remaining_s(), 0.001)
+        fresh.socket_connect_timeout = min(self._connect_timeout_ms / 1000, fresh.socket_timeout)
+        fresh.connect()
+        return fresh
 
     def require_no_eviction(self, deadline: Deadline | None = None) -> None:
         """Raise ``ListsEvicted`` when Redis evicts our keys once its memory is full.

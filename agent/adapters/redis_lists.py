@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from agent.adapters import redis_keys
 from agent.adapters.redis_connection import RedisServer
-from agent.adapters.redis_values import generation_from_text, mark_from_text
+from agent.adapters.redis_mark import AppliedMark
+from agent.adapters.redis_values import generation_from_text
 from agent.domain.deadline import Deadline
 from agent.domain.errors import ListsBehind, LookupUnavailable
 from agent.domain.journal_events import Mark
@@ -15,7 +16,6 @@ from agent.domain.model import Blocked, Campaign, Facts, Generation
 from agent.domain.phone_number import PhoneNumber
 
 _SWITCHES_FOLLOWED: Final = 3
-_NOWHERE: Final = -1
 
 
 class RedisLists:
@@ -23,10 +23,7 @@ class RedisLists:
 
     def __init__(self, server: RedisServer, journal_id: str, mark_of: Callable[[int], Mark | None]) -> None:
         self._server = server
-        self._journal_id = journal_id
-        self._mark_of = mark_of
-        self._verified = ("", _NOWHERE)
-        """The last mark that the journal was found to know, and its number."""
+        self._mark = AppliedMark(journal_id, mark_of)
         self._known: dict[str, tuple[str, Generation]] = {}
 
     def facts(self, number: PhoneNumber, campaign: Campaign, applied: int, deadline: Deadline) -> Facts:
@@ -40,11 +37,11 @@ class RedisLists:
         """
         for _ in range(_SWITCHES_FOLLOWED):
             known = self._known.get(campaign.profile)
-            blocked = _relevant(campaign)
+            blocked = relevant_lists(campaign)
             replies = self._server.pipeline_read(
                 _questions(number, campaign, blocked, known[1].id if known else None), deadline
             )
-            if self._seq(replies[0]) < applied:
+            if self._mark.seq(replies[0]) < applied:
                 raise ListsBehind("Redis has not yet applied all that the journal holds")
             pointer: str | None = replies[-1]
             if pointer is not None and (known is None or pointer != known[0]):
@@ -54,20 +51,6 @@ class RedisLists:
                 self._known.pop(campaign.profile, None)
             return _facts(replies, blocked, known[1] if known and pointer is not None else None)
         raise LookupUnavailable("the register's generation changes faster than it can be read")
-
-    def _seq(self, text: str | None) -> int:
-        """How far our journal has been applied; less than any record when that cannot be said.
-
-        The journal is asked once for each new mark, and not for each call.
-        """
-        verified, seq = self._verified
-        if text == verified:
-            return seq
-        mark = mark_from_text(text, self._journal_id)
-        if text is None or mark is None or self._mark_of(mark.seq) != mark:
-            return _NOWHERE
-        self._verified = (text, mark.seq)
-        return mark.seq
 
 
 def _questions(
@@ -87,7 +70,7 @@ def _questions(
     return questions
 
 
-def _relevant(campaign: Campaign) -> tuple[Blocked, ...]:
+def relevant_lists(campaign: Campaign) -> tuple[Blocked, ...]:
     """The lists of the register that can matter to a campaign."""
     sector = () if campaign.sector is None else (Blocked(campaign.sector),)
     return (Blocked.ALL, Blocked.ALL_EXCEPT_CHARITIES, *sector)

@@ -215,6 +215,10 @@ class SqliteJournal:
             for row in self._reader().execute(query, (*parameters, limit)):
                 yield self._record(*row)
 
+    def record(self, seq: int) -> Record | None:
+        """Record ``seq``; None when there is none."""
+        return next(self.records("seq = ?", (seq,)), None)
+
     def head(self) -> chain.Anchor:
         """How far the chain goes now."""
         with translated(self.path):

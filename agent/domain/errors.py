@@ -31,6 +31,14 @@ class ListsDamaged(LookupUnavailable):
     """A value in Redis is not one that this system wrote."""
 
 
+class RegisterReplaced(LookupUnavailable):
+    """Another load of the register was put in force while a long piece of work was reading the one before."""
+
+
+class RegisterUnusable(LookupUnavailable):
+    """No register is loaded, or one past its period, where it has to be asked."""
+
+
 class JournalUnavailable(BmnError):
     """A record could not be made durable: disk full, database locked or damaged, or no time left."""
 

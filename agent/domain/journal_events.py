@@ -38,6 +38,7 @@ class EventType(StrEnum):
     CUSTOMER_ADDED = "customer.added"
     CUSTOMER_REMOVED = "customer.removed"
     NUMBER_REVEALED = "number.revealed"
+    SCRUB_COMPLETED = "scrub.completed"
 
 
 _CALL: Final = ("call", "number", "campaign", "seller", "agent", "uniqueid")
@@ -120,7 +121,7 @@ FIELDS: Final[Mapping[EventType, tuple[str, ...]]] = MappingProxyType(
         ),
         EventType.REGISTER_REJECTED: ("profile", "as_of", "files", "problem", "problems", "by"),
         EventType.REGISTER_ROLLED_BACK: ("generation", "profile", "from_generation", "by"),
-        EventType.OPTOUT_ADDED: ("seller", "number", "source", "note", "by"),
+        EventType.OPTOUT_ADDED: ("seller", "number", "source", "note", "by", "since"),
         EventType.OPTOUT_REMOVED: ("seller", "number", "reason", "by"),
         EventType.CUSTOMER_ADDED: (
             "seller",
@@ -134,6 +135,22 @@ FIELDS: Final[Mapping[EventType, tuple[str, ...]]] = MappingProxyType(
         ),
         EventType.CUSTOMER_REMOVED: ("seller", "product_group", "number", "reason", "by"),
         EventType.NUMBER_REVEALED: ("what", "filter", "count", "by"),
+        EventType.SCRUB_COMPLETED: (
+            "campaign",
+            "seller",
+            "profile",
+            "generation",
+            "as_of",
+            "register_sha256",
+            "lists_up_to",
+            "valid_until",
+            "input",
+            "clean",
+            "removed",
+            "reasons",
+            "version",
+            "by",
+        ),
     }
 )
 """The fields of each type. ``number`` is E.164 (or what was dialled, where that was no number); ``by`` is the system
@@ -143,7 +160,11 @@ Asterisk's id of the channel that the script ran on; ``prompt`` the sound file a
 of ``long_ms`` how much of it was played, and ``ended`` how that ended (``agent.notices``); ``undoes`` the sequence
 number of the record that no longer counts; ``choice`` of ``choice.applied`` that of the record now in force in Redis,
 ``late`` when it was not at once; ``answer``, ``question`` and ``scope``, ``charities`` are the words of
-``agent.domain.choice``; ``notice`` of ``call.finished`` the words of ``agent.finishing``."""
+``agent.domain.choice``; ``notice`` of ``call.finished`` the words of ``agent.finishing``. ``since`` of an
+opt-out is the day of the objection, where that was told (records before that field was kept have none). Of a scrub:
+``lists_up_to``
+is the journal record up to which the lists were sure to be; ``input``, ``clean`` and ``removed`` are files, each with
+``name``, ``sha256`` and ``rows``; ``reasons`` counts the rows by reason (``agent.scrubbing``)."""
 
 LIST_CHANGES: Final = frozenset(
     {

@@ -18,6 +18,18 @@ class OptOut:
     source: str
     note: str | None
     by: str
+    objected_on: date | None = None
+    """The day of the objection, where that was told; ``since`` is when it was recorded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objection:
+    """One objection as it came in."""
+
+    source: str
+    """How: a letter, an e-mail, …"""
+    note: str | None = None
+    objected_on: date | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from tests.bench import effective_at_once, screening_beside_notices
+import pytest
+
+from tests.bench import effective_at_once, screening_beside_notices, scrub
 from tests.bench.import_register import dutch_numbers, measure
 
 
@@ -32,3 +34,12 @@ def test_the_time_from_key_to_block_can_be_measured() -> None:
 def test_screening_beside_notices_can_be_measured() -> None:
     """With a few of them; the figures are for the long run."""
     assert [row[0] for row in screening_beside_notices.measure(3, 20)] == ["alone", "beside 3 notices", "alone again"]
+
+
+@pytest.mark.parametrize("quoted", [False, True])
+def test_the_scrub_can_be_measured(quoted: bool) -> None:
+    """On few rows, beside DuckDB, which finds the same; the figures are for the long run."""
+    with tempfile.TemporaryDirectory(prefix="bmn-") as folder:
+        figures = dict(scrub.measure(2_000, 500, Path(folder), quoted=quoted, runs=1))
+    assert figures["rows removed"] == "50"
+    assert figures["same rows as DuckDB"] == "yes"

@@ -121,7 +121,12 @@ def test_customers_are_imported_whole_or_not_at_all(site: Bmn) -> None:
     header = "number,sold_on,product,evidence\n"
     path.write_text(header + "0612345678,2026-01-05,Stroom,order 1\n0612345679,2026-02-01,Gas,\n")
     where = ("--seller", "acme", "--product-group", "energy-contract")
-    assert site.json("customer", "import", str(path), *where) == {"seller": "acme", "lines": 2, "added": 2}
+    assert site.json("customer", "import", str(path), *where) == {
+        "seller": "acme",
+        "lines": 2,
+        "added": 2,
+        "opted_out": 0,
+    }
     assert site.json("customer", "import", str(path), *where)["added"] == 0
     entries = site.json("customer", "list", "--seller", "acme")
     assert [(item["product"], item["evidence"]) for item in entries] == [("Stroom", "order 1"), ("Gas", None)]

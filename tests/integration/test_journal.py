@@ -32,7 +32,7 @@ def an_event(number: int = 0, event_type: EventType = EventType.OPTOUT_ADDED) ->
     body = {"seller": "acme", "number": f"+3161234{number:04d}", "source": "test", "note": None, "by": "tests"}
     if event_type is EventType.OPTOUT_REMOVED:
         body = {"seller": "acme", "number": f"+3161234{number:04d}", "reason": "test", "by": "tests"}
-    return Event(event_type, body)
+    return Event.of(event_type, body)
 
 
 def soon() -> Deadline:
@@ -465,7 +465,7 @@ def test_text_that_is_no_unicode_is_an_error_of_its_caller_only(journal: SqliteJ
     """The lone surrogate of an argument that was not UTF-8; the writer and everyone else go on."""
     body = dict(an_event().body) | {"note": "\udcff"}
     with pytest.raises(InputRejected, match="not Unicode"):
-        journal.append([Event(EventType.OPTOUT_ADDED, body)], soon())
+        journal.append([Event.of(EventType.OPTOUT_ADDED, body)], soon())
     assert journal.append([an_event()], soon()) == (RECORDS + 1,)
     assert check(path).records == RECORDS + 1
 

@@ -38,7 +38,7 @@ THIRD = PhoneNumber(digits="31612345670")
 def an_optout(number: PhoneNumber = NUMBER) -> Event:
     """As another process records it that dies before it is applied."""
     body = {"seller": "acme", "number": number.e164, "source": "test", "note": None, "by": "test"}
-    return Event(EventType.OPTOUT_ADDED, body)
+    return Event.of(EventType.OPTOUT_ADDED, body)
 
 
 @contextmanager

@@ -246,7 +246,7 @@ def test_a_change_by_another_process_that_died_before_applying_it_is_seen(app: A
     """The record is on disk, so it counts, although nobody has told Redis."""
     load_register(app, "0687654321\n")
     body = {"seller": "acme", "number": NUMBER.e164, "source": "test", "note": None, "by": "test"}
-    app.journal.append([Event(EventType.OPTOUT_ADDED, body)], Deadline.after_ms(1_000))
+    app.journal.append([Event.of(EventType.OPTOUT_ADDED, body)], Deadline.after_ms(1_000))
     assert reason(app) == "seller_optout"
 
 

@@ -36,6 +36,7 @@ _COMMANDS: Final = {
         "Consumers who asked to be entered in the register.",
     ),
     "screen": ("agent.entrypoints.cli.screen", "screen", "Decide now whether a number may be dialled."),
+    "scrub": ("agent.entrypoints.cli.scrub", "scrub", "Take out of a call file who may not be called."),
     "serve": ("agent.entrypoints.cli.serve", "serve", "Run the FastAGI service that Asterisk asks."),
 }
 

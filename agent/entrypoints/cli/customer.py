@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from agent.adapters.customer_file import read_customers
+from agent.adapters.seller_list_export import write_customers
 from agent.config import Settings
 from agent.domain.seller_list_entries import Sale
 from agent.domain.wording import counted
@@ -95,12 +96,34 @@ def import_command(file: Path, seller: str, product_group: str, as_json: bool) -
         profile = context.chosen_profile(app.settings, None)
         sales = read_customers(file, profile, datetime.now().astimezone().date())
         added = app.seller_lists.add_customers(seller, product_group, sales, f"file {file.name}", progress)
+        objecting = app.seller_lists.opted_out(seller, (number for number, _ in sales))
     if as_json:
-        output.print_json({"seller": seller, "lines": len(sales), "added": added})
+        output.print_json({"seller": seller, "lines": len(sales), "added": added, "opted_out": objecting})
     else:
         click.echo(f"{seller}, {product_group}: {counted(len(sales), 'line')} read, {counted(added, 'sale')} recorded")
         if added < len(sales):
             click.echo("the others were on record already, or an earlier sale to the same customer")
+        if objecting:
+            click.echo(f"opted out of {seller}, which this does not change: {counted(objecting, 'number')}")
+
+
+@customer.command(short_help="Write the customers in force to a CSV file.")
+@context.seller_option
+@click.option("--product-group", callback=_product_group, help="Only this group; default: all.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write; must not exist.")
+@output.json_option
+def export(seller: str, product_group: str | None, out: Path, as_json: bool) -> None:
+    """Write the customers in force as CSV, each with the sale. Numbers are in full, which the journal records."""
+    with context.application() as app:
+        context.check_seller(app.settings, seller)
+        entries = list(app.seller_lists.customers(seller, product_group))
+        chosen = f"seller {seller}, product group {product_group or 'all'}, exported"
+        reveal.record(app, "customers", chosen, len(entries))
+        write_customers(out, entries)
+    if as_json:
+        output.print_json({"seller": seller, "file": str(out), "count": len(entries)})
+    else:
+        click.echo(f"{counted(len(entries), 'customer')} of {seller} written to {out}")
 
 
 @customer.command(short_help="End an exemption, with the reason.")

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
+from pathlib import Path
 
 import click
 
+from agent.adapters.optout_file import read_optouts
+from agent.adapters.seller_list_export import write_optouts
+from agent.domain.wording import counted
 from agent.entrypoints.cli import context, output, reveal
 
 
@@ -37,6 +42,51 @@ def add(number: str, seller: str, source: str, note: str | None, as_json: bool) 
     else:
         state = "is opted out now" if added else "was opted out already"
         click.echo(f"{consumer.e164} {state} of {seller}")
+
+
+@optout.command("import", short_help="Record the objections in a CSV file.")
+@click.argument("file", type=click.Path(path_type=Path))
+@context.seller_option
+@output.json_option
+def import_command(file: Path, seller: str, as_json: bool) -> None:
+    """Record the objections in FILE: CSV with the header number[,since][,source][,note].
+
+    since is the day of the objection (2026-01-31), source how it came in; without one, the file's name stands there.
+    Any wrong line rejects the whole file (exit code 4). Who is opted out already stays so, with the evidence of then;
+    importing again changes nothing. What "bmn optout export" wrote can be imported.
+    """
+    with context.application() as app, output.progress_bar() as progress:
+        context.check_seller(app.settings, seller)
+        profile = context.chosen_profile(app.settings, None)
+        today = datetime.now().astimezone().date()
+        entries = read_optouts(file, profile, today, app.settings.dialling.pbx_prefixes)
+        added = app.seller_lists.add_optouts(seller, entries, progress)
+    if as_json:
+        output.print_json({"seller": seller, "lines": len(entries), "added": added})
+    else:
+        click.echo(f"{seller}: {counted(len(entries), 'line')} read, {counted(added, 'opt-out')} recorded")
+        if added < len(entries):
+            click.echo("the others were opted out already")
+
+
+@optout.command(short_help="Write the opt-outs in force to a CSV file.")
+@context.seller_option
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write; must not exist.")
+@output.json_option
+def export(seller: str, out: Path, as_json: bool) -> None:
+    """Write the opt-outs in force as CSV: number,since,source,by,note.
+
+    Numbers are in full, which the journal records.
+    """
+    with context.application() as app:
+        context.check_seller(app.settings, seller)
+        entries = list(app.seller_lists.optouts(seller))
+        reveal.record(app, "opt-outs", f"seller {seller}, exported", len(entries))
+        write_optouts(out, entries)
+    if as_json:
+        output.print_json({"seller": seller, "file": str(out), "count": len(entries)})
+    else:
+        click.echo(f"{counted(len(entries), 'opt-out')} of {seller} written to {out}")
 
 
 @optout.command()
@@ -76,6 +126,7 @@ def list_command(seller: str, revealed: bool, as_json: bool) -> None:
                     "seller": seller,
                     "number": item.number.e164 if revealed else str(item.number),
                     "since": item.since,
+                    "objected_on": item.objected_on,
                     "source": item.source,
                     "note": item.note,
                     "by": item.by,
