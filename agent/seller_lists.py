@@ -57,7 +57,7 @@ class SellerLists:
         return True
 
     def add_optouts(self, seller: str, objections: Sequence[tuple[PhoneNumber, Objection]], progress: Progress) -> int:
-        """Record the first objection of each number that has none in force; returns how many were recorded."""
+        """Record the first objection of each number that is not entered yet; returns how many were recorded."""
         first: dict[PhoneNumber, Objection] = {}
         for number, objection in objections:
             first.setdefault(number, objection)
@@ -67,7 +67,7 @@ class SellerLists:
             events = [
                 self._optout_added(seller, number, first[number])
                 for number in numbers[start : start + _CHUNK]
-                if self._records.optout(seller, number) is None
+                if not self._records.is_listed(seller, number)
             ]
             if events:
                 self._record(events)
