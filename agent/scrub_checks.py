@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from agent.domain.journal_events import EventType, Mark, Record
 from agent.domain.scrub import certificate, differences
+from agent.domain.wording import counted
 
 
 class ScrubRecords(Protocol):
@@ -86,5 +87,9 @@ class ScrubChecks:
 
 def _file(clean: Mapping[str, Any], name: str, sha256: str) -> Finding:
     holds = sha256 == clean["sha256"]
-    is_it = f"is the clean file of {clean['rows']:,} rows" if holds else "is not the clean file, or was altered"
+    is_it = (
+        f"is the clean file of {counted(int(str(clean['rows'])), 'row')}"
+        if holds
+        else "is not the clean file, or was altered"
+    )
     return Finding(subject="file", holds=holds, text=f"{name} {is_it}")
