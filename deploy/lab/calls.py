@@ -110,6 +110,15 @@ class Call:
             timeout_s,
         )
 
+    def agi_commands(self) -> str:
+        """Every AGI command of this call so far, one a line."""
+        events = self._pbx.ami.events(self._pbx_mark)
+        return "\n".join(
+            event.get("Command")
+            for event in events
+            if event.name == "AGIExecStart" and event.get("Linkedid") == self._pbx_channel()
+        )
+
     def wait_for_return(self, context: str, timeout_s: float = 5.0, *, nth: int = 1) -> None:
         """Return when the dialplan has returned from this context for the nth time in this call, now or soon."""
         self._wait_here(
@@ -121,11 +130,12 @@ class Call:
 
     def wait_for_prompt(self, name: str, timeout_s: float = 10.0) -> AmiMessage:
         """Return when the agent software has asked for a prompt that begins with `name`, now or soon."""
-        begins = f"STREAM FILE bmn/{name}"
+        return self.wait_for_agi(f"STREAM FILE bmn/{name}", timeout_s)
+
+    def wait_for_agi(self, command: str, timeout_s: float = 10.0) -> AmiMessage:
+        """Return when the agent software has sent an AGI command that begins so in this call, now or soon."""
         return self._wait_here(
-            lambda event: event.name == "AGIExecStart" and event.get("Command").startswith(begins),
-            f"the prompt {name}",
-            timeout_s,
+            lambda event: event.name == "AGIExecStart" and event.get("Command").startswith(command), command, timeout_s
         )
 
     def _wait_here(self, wanted: Callable[[AmiMessage], bool], what: str, timeout_s: float, nth: int = 1) -> AmiMessage:
