@@ -23,9 +23,9 @@ from agent.domain.registration import (
     RegistrationState,
     registration,
 )
+from agent.domain.wording import wrong_lines
 
 _APPEND_TIMEOUT_MS: Final = 10_000
-_PROBLEMS_SHOWN: Final = 20
 
 
 class Draft(Protocol):
@@ -109,7 +109,7 @@ class Registrations:
         """Hand over what is pending (or what was ``rejected``) as a new batch; None when there is nothing.
 
         The journal has the batch before the file has its name: what was exported once is never in another batch, and a
-        file that was lost can be written again by ``again``.
+        file that was lost can be written again by ``rewrite``.
         """
         wanted = RegistrationState.REJECTED if rejected else RegistrationState.PENDING
         with self._files.exclusive():
@@ -124,7 +124,7 @@ class Registrations:
                 draft.publish()
         return Exported(batch=batch, count=len(items), waiting=len(open_items) - len(items))
 
-    def again(self, batch: str, path: Path) -> Exported:
+    def rewrite(self, batch: str, path: Path) -> Exported:
         """Write a batch once more, as it was. Raises ``InputRejected`` when there is no such batch."""
         rows = [record.body for record in self._calls.exported(batch)]
         if not rows:
@@ -140,8 +140,8 @@ class Registrations:
             f"{file.name}, line {row.line}: {problem}" for row in file.rows if (problem := _problem(row, known))
         ]
         if problems:
-            message = f"{len(problems):,} of {len(file.rows):,} lines are wrong, so nothing was recorded"
-            raise InputRejected(message, tuple(problems[:_PROBLEMS_SHOWN]), len(problems))
+            lines = wrong_lines(len(problems), len(file.rows))
+            raise InputRejected.listing(f"{lines}, so nothing was recorded", problems)
         changed = [row for row in file.rows if not _is_known(row, known[row.call])]
         if changed:
             events = [self._acknowledged(row, known[row.call], file) for row in changed]

@@ -8,11 +8,12 @@ import fcntl
 import hashlib
 import io
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from agent.adapters.csv_entries import content_of, entries_of
+from agent.adapters.draft_file import DraftFile, sync_folder
 from agent.domain.errors import InputRejected
 from agent.domain.journal_events import JsonValue
 from agent.domain.registration import Acknowledgement, AcknowledgementFile
@@ -22,7 +23,6 @@ COLUMNS: Final = (
     *("scope", "sector", "charities", "campaign", "seller"),
 )
 _RESULTS: Final = {"accepted": True, "rejected": False}
-_PROBLEMS_SHOWN: Final = 20
 
 
 class CsvRegistrationFiles:
@@ -43,88 +43,63 @@ class CsvRegistrationFiles:
 
     @contextlib.contextmanager
     def draft(self, path: Path, rows: Sequence[Mapping[str, JsonValue]]) -> Iterator[_CsvDraft]:
-        """Write the batch under a temporary name, on disk before this yields; mode 0600, for it holds numbers."""
+        """Write the batch under a temporary name, on disk before this yields."""
         if path.exists():
             raise InputRejected(f"{path} exists already: choose another name")
-        try:
-            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        except OSError as error:
-            raise InputRejected(f"{path} cannot be written: {error.strerror}") from error
-        draft = Path(name)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(COLUMNS)
-                writer.writerows(["" if row[name] is None else row[name] for name in COLUMNS] for row in rows)
-                file.flush()
-                os.fsync(file.fileno())
-            yield _CsvDraft(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(["" if row[name] is None else row[name] for name in COLUMNS] for row in rows)
+        with contextlib.closing(DraftFile(path)) as draft:
+            draft.write(text.getvalue().encode(), len(rows))
+            draft.sealed()
+            yield _CsvDraft(draft)
 
 
 class _CsvDraft:
     """See ``agent.registrations.Draft``."""
 
-    def __init__(self, draft: Path, path: Path) -> None:
+    def __init__(self, draft: DraftFile) -> None:
         self._draft = draft
-        self._path = path
 
     def publish(self) -> None:
-        """Link it to its name, which fails rather than replaces; then make the name durable."""
-        try:
-            os.link(self._draft, self._path)
-        except FileExistsError as error:
-            raise InputRejected(f"{self._path} exists already: write it again under another name") from error
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        """Give it its name, and make that durable."""
+        self._draft.publish(force=False)
+        sync_folder(self._draft.folder)
 
 
 def read_acknowledgements(path: Path) -> AcknowledgementFile:
     """CSV with the columns ``call`` and ``result`` (accepted or rejected), ``reason`` for rejections, others ignored.
 
-    Raises ``InputRejected`` for the whole file when any line is wrong.
+    ``batch`` and ``number`` are compared with what was exported, where they are there. Raises ``InputRejected`` for the
+    whole file when any line is wrong.
     """
-    try:
-        content = path.read_bytes()
-        rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-        header = rows.fieldnames or ()
-        if not {"call", "result"} <= set(header):
-            found = ",".join(header) or "nothing"
-            raise InputRejected(f"{path.name}: the header must hold call and result, it is {found}")
-        lines = [(rows.line_num, row) for row in rows]
-    except OSError as error:
-        raise InputRejected(f"{path} cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputRejected(f"{path.name} is not CSV text in UTF-8: {error}") from error
-    problems = [
-        f"{path.name}, line {line}: the result is accepted or rejected, not {row['result']!r}"
-        for line, row in lines
-        if (row["result"] or "").strip().lower() not in _RESULTS
-    ]
-    calls = [str(row["call"]) for _, row in lines]
-    problems += [f"{path.name}: call {call} comes twice" for call in sorted(set(calls)) if calls.count(call) > 1]
-    if problems:
-        message = f"{path.name} has {len(problems):,} wrong lines, so nothing was recorded"
-        raise InputRejected(message, tuple(problems[:_PROBLEMS_SHOWN]), len(problems))
-    if not lines:
-        raise InputRejected(f"there is no answer in {path.name}")
-    return AcknowledgementFile(
-        name=path.name,
-        sha256=hashlib.sha256(content).hexdigest(),
-        rows=tuple(_acknowledgement(line, row) for line, row in lines),
-    )
+    content, seen = content_of(path), set[str]()
 
+    def read(line: int, row: dict[str, str]) -> Acknowledgement | str:
+        result, call = row["result"].strip().lower(), row["call"].strip()
+        if result not in _RESULTS:
+            return f"the result is accepted or rejected, not {row['result']!r}"
+        if call in seen:
+            return f"call {call} comes twice"
+        seen.add(call)
+        return Acknowledgement(
+            line=line,
+            call=call,
+            batch=row.get("batch", "").strip(),
+            number=row.get("number", "").strip(),
+            accepted=_RESULTS[result],
+            reason=row.get("reason", "").strip() or None,
+        )
 
-def _acknowledgement(line: int, row: dict[str, str]) -> Acknowledgement:
-    return Acknowledgement(
-        line=line,
-        call=row["call"].strip(),
-        batch=(row.get("batch") or "").strip(),
-        number=(row.get("number") or "").strip(),
-        accepted=_RESULTS[row["result"].strip().lower()],
-        reason=(row.get("reason") or "").strip() or None,
+    rows = entries_of(
+        path.name,
+        content,
+        columns=("call", "result", "reason"),
+        required=("call", "result"),
+        others=True,
+        read=read,
+        noun="answer",
+        outcome="recorded",
     )
+    return AcknowledgementFile(name=path.name, sha256=hashlib.sha256(content).hexdigest(), rows=tuple(rows))

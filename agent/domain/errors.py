@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
+_SHOWN: Final = 20
+
 
 class BmnError(Exception):
     """Base of every error this package raises on purpose. Its text is one sentence for a person."""
@@ -61,6 +66,11 @@ class InputRejected(BmnError):
         super().__init__(message)
         self.problems = problems
         self.total = len(problems) if total is None else total
+
+    @classmethod
+    def listing(cls, message: str, problems: Sequence[str]) -> InputRejected:
+        """With as many of ``problems`` as fit on a screen."""
+        return cls(message, tuple(problems[:_SHOWN]), len(problems))
 
 
 class ConfigurationError(BmnError):

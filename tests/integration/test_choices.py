@@ -343,7 +343,7 @@ def test_a_registration_is_handed_over_once(settled: Application, tmp_path: Path
     assert (tmp_path / "batch.csv").stat().st_mode & 0o777 == 0o600
     assert export(settled, tmp_path / "empty.csv") is None
     assert not (tmp_path / "empty.csv").exists()
-    settled.registrations.again(exported.batch, tmp_path / "again.csv")
+    settled.registrations.rewrite(exported.batch, tmp_path / "again.csv")
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "batch.csv").read_bytes()
     assert states(settled) == [RegistrationState.EXPORTED] * 2
 
@@ -384,7 +384,7 @@ def test_a_crash_between_record_and_file_exports_nothing_twice(
     assert export(settled, tmp_path / "batch.csv") is None
     (item,) = settled.registrations.all()
     assert item.batch is not None
-    settled.registrations.again(item.batch, tmp_path / "batch.csv")
+    settled.registrations.rewrite(item.batch, tmp_path / "batch.csv")
     assert "+31612345678" in (tmp_path / "batch.csv").read_text()
 
 
@@ -455,7 +455,7 @@ def test_a_wish_that_widens_is_handed_over_again(settled: Application, tmp_path:
     rows = [next(csv.DictReader((tmp_path / name).read_text().splitlines())) for name in ("1.csv", "2.csv")]
     assert [(row["action"], row["charities"]) for row in rows] == [("register", "no"), ("register", "yes")]
     assert states(settled) == [RegistrationState.EXPORTED]
-    settled.registrations.again(first.batch, tmp_path / "1-again.csv")
+    settled.registrations.rewrite(first.batch, tmp_path / "1-again.csv")
     assert (tmp_path / "1-again.csv").read_bytes() == (tmp_path / "1.csv").read_bytes()
 
 

@@ -78,7 +78,7 @@ def export(out: Path, again: str | None, rejected: bool, as_json: bool) -> None:
         raise click.UsageError("--again and --rejected exclude each other")
     with context.application() as app:
         if again:
-            exported: Exported | None = app.registrations.again(again, out)
+            exported: Exported | None = app.registrations.rewrite(again, out)
         else:
             exported = app.registrations.export(out, rejected=rejected)
     if as_json:
