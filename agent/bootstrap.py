@@ -37,6 +37,7 @@ from agent.scrub_checks import ScrubChecks
 from agent.seller_lists import SellerLists
 
 if TYPE_CHECKING:
+    from agent.evidence import Evidence
     from agent.scrubbing import Scrubbing
 
 
@@ -154,6 +155,24 @@ def scrubbing(app: Application) -> Scrubbing:
         lists=RedisBulkLists(app.redis, app.journal.id, app.journal.mark),
         journal=app.journal,
         outbox=app.outbox,
+        profiles=PROFILES,
+        clock=now_utc,
+        version=version("bel-me-niet-agent"),
+        by=app.by,
+    )
+
+
+def evidence(app: Application) -> Evidence:
+    """What ``bmn evidence`` needs besides; apart, as few commands do."""
+    from importlib.metadata import version
+
+    from agent.adapters.journal_evidence import JournalEvidence, record_of
+    from agent.evidence import Evidence
+
+    return Evidence(
+        records=JournalEvidence(app.settings.journal.path, app.settings.journal.key_path),
+        read=record_of,
+        journal=app.journal,
         profiles=PROFILES,
         clock=now_utc,
         version=version("bel-me-niet-agent"),
