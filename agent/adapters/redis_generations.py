@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 import redis
@@ -12,17 +11,15 @@ import redis
 from agent.adapters import redis_keys
 from agent.adapters.redis_connection import RedisServer
 from agent.adapters.redis_import_lock import ImportLock
+from agent.adapters.redis_set_commands import PipelinedWriter, set_commands
 from agent.adapters.redis_values import entries_of, generation_from_text, generation_to_text
 from agent.domain.deadline import Deadline
 from agent.domain.errors import LookupUnavailable
 from agent.domain.model import Blocked, Generation
-from agent.domain.phone_number import SUFFIX_DIGITS
-from agent.domain.ports import GenerationChanges, Progress
+from agent.domain.ports import GenerationChanges, Numbers, Progress
 
-_SPAN: Final = 10**SUFFIX_DIGITS
 _BATCH_MEMBERS: Final = 50_000
-_SCAN_COUNT: Final = 2_000
-_MEMBERS: Final = [b"%d" % suffix for suffix in range(_SPAN)]
+_SCAN_COUNT: Final = 250
 
 
 class RedisGenerations:
@@ -61,7 +58,7 @@ class _Changes:
         self._profile = profile
         self._lock = lock
 
-    def load(self, generation: Generation, lists: Mapping[Blocked, Sequence[int]], progress: Progress) -> None:
+    def load(self, generation: Generation, lists: Mapping[Blocked, Numbers], progress: Progress) -> None:
         """See ``agent.domain.ports.GenerationChanges``."""
         loading = redis_keys.loading(self._profile)
         self._server.require_no_eviction()
@@ -76,29 +73,31 @@ class _Changes:
                     self._free(client, generation.id)
                 raise
 
-    def _write(
-        self, client: Any, generation: Generation, lists: Mapping[Blocked, Sequence[int]], progress: Progress
-    ) -> None:
+    def _write(self, client: Any, generation: Generation, lists: Mapping[Blocked, Numbers], progress: Progress) -> None:
         """Write all sets, then list the generation as complete."""
-        written, total = 0, sum(len(numbers) for numbers in lists.values())
+        total = sum(len(numbers) for numbers in lists.values())
+        written = renewed = 0
         _pack_sets(client)
-        connection: Any = client.connection_pool.get_connection()
-        try:
-            for commands in _batches(generation.id, lists):
-                connection.send_packed_command(connection.pack_commands(commands))
-                written += sum(connection.read_response() for _ in commands)
-                self._lock.renew()
-                progress("loading", written, total)
-        finally:
-            client.connection_pool.release(connection)
+        with PipelinedWriter(client) as writer:
+            for command in set_commands("SADD", generation.id, lists):
+                written += writer.send(command)
+                if writer.sent - renewed >= _BATCH_MEMBERS:
+                    self._lock.renew()
+                    renewed = writer.sent
+                    progress("loading", writer.sent, total)
+            written += writer.finish()
+        self._lock.renew()
+        progress("loading", total, total)
         if written != total:
             raise LookupUnavailable(f"Redis took {written} of {total} entries: the load was not put in force")
+        self._list_as_complete(generation, total)
 
-        def list_as_complete(pipe: Any) -> None:
-            pipe.hset(redis_keys.generations(self._profile), generation.id, generation_to_text(generation, total))
+    def _list_as_complete(self, generation: Generation, entries: int) -> None:
+        def queue(pipe: Any) -> None:
+            pipe.hset(redis_keys.generations(self._profile), generation.id, generation_to_text(generation, entries))
             pipe.hdel(redis_keys.loading(self._profile), generation.id)
 
-        self._lock.change(list_as_complete)
+        self._lock.change(queue)
 
     def discard(self, keep: Collection[str]) -> tuple[str, ...]:
         """See ``agent.domain.ports.GenerationChanges``."""
@@ -130,27 +129,6 @@ class _Changes:
         """Remove the sets of a load that is not complete, or not any more."""
         _unlink(client, generation)
         client.hdel(redis_keys.loading(self._profile), generation)
-
-
-def _batches(generation: str, lists: Mapping[Blocked, Sequence[int]]) -> Iterator[list[tuple[Any, ...]]]:
-    """SADD commands in groups of about ``_BATCH_MEMBERS`` members."""
-    batch: list[tuple[Any, ...]] = []
-    members = 0
-    for blocked, numbers in lists.items():
-        for prefix, suffixes in _by_prefix(numbers):
-            batch.append(("SADD", redis_keys.register_set(prefix, generation, blocked), *suffixes))
-            members += len(suffixes)
-            if members >= _BATCH_MEMBERS:
-                yield batch
-                batch, members = [], 0
-    if batch:
-        yield batch
-
-
-def _by_prefix(numbers: Iterable[int]) -> Iterator[tuple[str, list[bytes]]]:
-    for prefix, group in groupby(numbers, key=lambda number: number // _SPAN):
-        start = prefix * _SPAN
-        yield str(prefix), [_MEMBERS[number - start] for number in group]
 
 
 def is_whole(client: Any, text: str | None, generation: str) -> bool:

@@ -115,6 +115,7 @@ FIELDS: Final[Mapping[EventType, tuple[str, ...]]] = MappingProxyType(
             "sha256",
             "files",
             "duplicates",
+            "rejected",
             "by",
         ),
         EventType.REGISTER_REJECTED: ("profile", "as_of", "files", "problem", "problems", "by"),

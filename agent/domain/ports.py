@@ -12,6 +12,7 @@ from agent.domain.deadline import Deadline
 from agent.domain.journal_events import Event, Mark, Record
 from agent.domain.model import Blocked, Campaign, Facts, Generation
 from agent.domain.phone_number import PhoneNumber
+from agent.domain.profile import Profile
 from agent.domain.standing import Standing
 
 
@@ -83,11 +84,11 @@ class Generations(Protocol):
 class GenerationChanges(Protocol):
     """What may be done with the loads of a profile while one has the right to."""
 
-    def load(self, generation: Generation, lists: Mapping[Blocked, Sequence[int]], progress: Progress) -> None:
+    def load(self, generation: Generation, lists: Mapping[Blocked, Numbers], progress: Progress) -> None:
         """Write a complete generation beside the others, without putting it in force.
 
-        ``lists`` holds sorted distinct numbers as integers (country code and national number). Litter of loads that
-        never completed is removed first. Raises ``LookupUnavailable`` when the right was lost meanwhile.
+        ``lists`` holds sorted distinct numbers. Litter of loads that never completed is removed first. Raises
+        ``LookupUnavailable`` when the right was lost meanwhile.
         """
 
     def discard(self, keep: Collection[str]) -> tuple[str, ...]:
@@ -185,15 +186,35 @@ class Line(Protocol):
         """Let the dialplan know how far it has come: ``BMN_NOTICE_RESULT`` and ``BMN_CHOICE``."""
 
 
+class Numbers(Protocol):
+    """Numbers as integers (country code and national number), many of them: a column, or any sequence."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[int]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RegisterRow:
-    """One line of a register file as read: the text of the number and what is blocked."""
+class RejectedLine:
+    """A line of a register file that cannot be read, and why."""
 
     line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterBlock:
+    """Some lines of a register file that follow each other."""
+
+    lines: int
+    """How many, without blank ones and the header."""
     offset: int
     """Bytes of the file read so far, for progress."""
-    number: str
-    blocked: tuple[str, ...]
+    added: Mapping[Blocked, Numbers]
+    """As they stand in the file: in any order, and repeated."""
+    removed: Numbers
+    """Of a list of changes: numbers to take out of every list."""
+    rejected: Sequence[RejectedLine]
 
 
 class RegisterFile(Protocol):
@@ -215,8 +236,8 @@ class RegisterFile(Protocol):
     def bytes(self) -> int:
         """Its size."""
 
-    def rows(self) -> Iterator[RegisterRow]:
-        """Every line that holds a number, in order. Raises ``InputRejected`` when the file is not what it should be."""
+    def blocks(self, profile: Profile) -> Iterator[RegisterBlock]:
+        """All lines, some at a time, in order. Raises ``InputRejected`` when the file is not what it should be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
