@@ -22,6 +22,10 @@ Note = Callable[[RegisterFile, Sequence[RejectedLine]], None]
 """Told of every line that is wrong."""
 
 
+def ignore(_: RegisterFile, __: Sequence[RejectedLine]) -> None:
+    """For those who do not want to be told."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
     """What register files hold, validated."""
@@ -55,8 +59,8 @@ def read_rows(
             lines += block.lines
             bad += len(block.rejected)
             for blocked, numbers in block.added.items():
-                lists.setdefault(blocked, []).append(_column(numbers))
-            removed.append(_column(block.removed))
+                lists.setdefault(blocked, []).append(column_of(numbers))
+            removed.append(column_of(block.removed))
             note(file, block.rejected)
             room = _PROBLEMS_SHOWN - len(problems)
             problems += [f"{file.name}, line {wrong.line}: {wrong.reason}" for wrong in block.rejected[:room]]
@@ -68,8 +72,8 @@ def read_rows(
     if bad > lines * max_rejected_percent / 100:
         raise InputRejected(_too_many(bad, lines), tuple(problems), bad)
     entries = sum(len(column) for columns in [*lists.values(), removed] for column in columns)
-    distinct = {blocked: _distinct(lists.pop(blocked)) for blocked in sorted(lists)}
-    out = _distinct(removed)
+    distinct = {blocked: distinct_numbers(lists.pop(blocked)) for blocked in sorted(lists)}
+    out = distinct_numbers(removed)
     return Rows(
         lists=distinct,
         removed=out,
@@ -85,18 +89,7 @@ def count_numbers(lists: Mapping[Blocked, Numbers]) -> int:
     """Distinct numbers over all lists."""
     if len(lists) == 1:
         return len(next(iter(lists.values())))
-    return len(_distinct([_column(numbers) for numbers in lists.values()]))
-
-
-def changed(lists: Mapping[Blocked, Numbers], changes: Rows) -> dict[Blocked, Numbers]:
-    """``lists`` after ``changes``: first what is taken out, then what is added."""
-    after: dict[Blocked, Numbers] = {}
-    gone = _column(changes.removed)
-    for blocked in sorted({*lists, *changes.lists}):
-        before = _column(lists.get(blocked, ()))
-        left = before.filter(~before.is_in(gone.implode()))
-        after[blocked] = _distinct([left, _column(changes.lists.get(blocked, ()))])
-    return {blocked: numbers for blocked, numbers in after.items() if len(numbers)}
+    return len(distinct_numbers([column_of(numbers) for numbers in lists.values()]))
 
 
 def _too_many(bad: int, lines: int) -> str:
@@ -104,11 +97,12 @@ def _too_many(bad: int, lines: int) -> str:
     return f"{wrong_lines(bad, lines)}, so nothing was loaded{hint}"
 
 
-def _column(numbers: Numbers) -> polars.Series:
+def column_of(numbers: Numbers) -> polars.Series:
+    """Numbers as a column, which costs nothing where they are one."""
     return polars.Series("number", numbers, dtype=polars.UInt64)
 
 
-def _distinct(columns: list[polars.Series]) -> polars.Series:
+def distinct_numbers(columns: list[polars.Series]) -> polars.Series:
     """Sorted. Empties ``columns`` as it goes: of hundreds of millions of numbers nobody wants two copies."""
     if not columns:
         return polars.Series("number", [], dtype=polars.UInt64)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from agent.domain.model import Generation
 from agent.domain.profile import Profile
 from agent.domain.register_history import RegisterHistory
+
+AGEING_AT: Final = 0.75
+"""The part of its period after which a load should be followed by a newer one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,9 +24,19 @@ class RegisterStatus:
     valid_until: datetime | None
     stale: bool
     age: timedelta | None
+    ageing: bool
+    """Still valid, and three quarters of its period are over."""
+    rejected: int
+    """Lines that were left out of the load in force."""
     kept: tuple[Generation, ...]
     problems: tuple[str, ...]
     """Where Redis and the journal differ, and what to do, each in a sentence."""
+
+
+def rejected_lines(history: RegisterHistory) -> int:
+    """Lines that were left out of the load in force; older records do not say."""
+    loaded = history.in_force
+    return int(str(loaded.body.get("rejected") or 0)) if loaded is not None else 0
 
 
 def problems_of(

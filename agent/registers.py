@@ -6,19 +6,28 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from agent.domain.deadline import Deadline
 from agent.domain.errors import InputRejected, JournalUnavailable, LookupUnavailable
 from agent.domain.journal_events import Event, EventType, JsonValue
 from agent.domain.model import Blocked, Generation
-from agent.domain.ports import GenerationChanges, Generations, Journal, Progress, RegisterFile, RejectedLine
+from agent.domain.ports import GenerationChanges, Generations, Journal, Progress, RegisterFile
 from agent.domain.profile import Profile
 from agent.domain.register_history import RegisterHistory, register_history
 from agent.outbox import Outbox
-from agent.register_records import as_of_day, as_recorded, combined_sha256, described, recorded_files
-from agent.register_rows import Note, Rows, read_rows
-from agent.register_status import RegisterStatus, problems_of
+from agent.register_deltas import DeltaOptions, check_removals, check_sequence, read_lineage
+from agent.register_records import (
+    OpenFile,
+    as_of_day,
+    as_recorded,
+    combined_sha256,
+    described,
+    recorded_files,
+)
+from agent.register_rows import Note, Rows, ignore, read_rows
+from agent.register_status import AGEING_AT, RegisterStatus, problems_of, rejected_lines
 
 _APPEND_TIMEOUT_MS: Final = 10_000
 
@@ -30,7 +39,7 @@ class ImportOptions:
     as_of: date
     allow_shrink: bool = False
     allow_older: bool = False
-    rejects: Callable[[RegisterFile, Sequence[RejectedLine]], None] = lambda *_: None
+    rejects: Note = ignore
     """Told of every line that is left out."""
 
 
@@ -100,13 +109,13 @@ class Registers:
             return Imported(generation=current, counts={}, lines=0, duplicates=0, freed=(), unchanged=True)
         try:
             self._check_dates(profile, options)
-            read = self._read(profile, files, options.rejects, progress)
+            read = self._read(profile, files, note=options.rejects, progress=progress)
             with self._generations.changing(profile.key) as changes:
                 self._check_dates(profile, options)  # again, for another import may have come in between
                 self._check_size(profile, read.numbers, options)
                 return self._load(profile, files, options.as_of, read, changes, progress)
         except InputRejected as error:
-            self._journal_rejection(profile, files, options, error)
+            self._journal_rejection(profile, files, options.as_of, error)
             raise
 
     def check_files(
@@ -114,11 +123,11 @@ class Registers:
     ) -> Rows:
         """Read ``files`` and judge them as ``import_files`` would, without loading or recording anything."""
         self._check_dates(profile, options)
-        read = self._read(profile, files, options.rejects, progress)
+        read = self._read(profile, files, note=options.rejects, progress=progress)
         self._check_size(profile, read.numbers, options)
         return read
 
-    def _read(self, profile: Profile, files: Sequence[RegisterFile], note: Note, progress: Progress) -> Rows:
+    def _read(self, profile: Profile, files: Sequence[RegisterFile], *, note: Note, progress: Progress) -> Rows:
         return read_rows(profile, files, self._max_rejected_percent, note, progress)
 
     def _load(
@@ -129,38 +138,84 @@ class Registers:
         read: Rows,
         changes: GenerationChanges,
         progress: Progress,
+        *,
+        base: str | None = None,
     ) -> Imported:
         """Write a generation, record it, which puts it in force, and let the oldest go."""
         generation = self._new_generation(profile, files, as_of, read.numbers)
         changes.load(generation, read.lists, progress)
+        counts = {blocked: len(numbers) for blocked, numbers in read.lists.items()}
+        return self._publish(generation, counts, files, read, changes, base=base)
+
+    def _publish(
+        self,
+        generation: Generation,
+        counts: Mapping[Blocked, int],
+        files: Sequence[RegisterFile],
+        read: Rows,
+        changes: GenerationChanges,
+        *,
+        base: str | None,
+    ) -> Imported:
+        """Record a generation that was written, which puts it in force, and let the oldest go."""
         body: dict[str, JsonValue] = {
             "generation": generation.id,
-            "profile": profile.key,
+            "profile": generation.profile,
             "as_of": generation.as_of.isoformat(),
             "loaded_at": generation.loaded_at.isoformat(),
             "count": generation.count,
-            "counts": {str(blocked): len(numbers) for blocked, numbers in read.lists.items()},
+            "counts": {str(blocked): count for blocked, count in counts.items()},
             "sha256": generation.sha256,
             "files": described(files),
             "duplicates": read.duplicates,
             "rejected": read.rejected,
+            "base": base,
             "by": self._by,
         }
         self._journal.append([Event(EventType.REGISTER_LOADED, body)], Deadline.after_ms(_APPEND_TIMEOUT_MS))
         self._outbox.drain_recorded()
         self._require_in_force(generation)
-        kept = {item.id for item in self._generations.kept(profile.key)}
-        succession = [item for item in self._history(profile).succession if item in kept]
-        whole = [item for item in succession if self._generations.is_whole(profile.key, item)]
+        kept = {item.id for item in self._generations.kept(generation.profile)}
+        records = self._journal.register_changes(generation.profile)
+        succession = [item for item in register_history(records).succession if item in kept]
+        whole = [item for item in succession if self._generations.is_whole(generation.profile, item)]
         return Imported(
             generation=generation,
-            counts={blocked: len(numbers) for blocked, numbers in read.lists.items()},
+            counts=counts,
             lines=read.lines,
             duplicates=read.duplicates,
             rejected=read.rejected,
             problems=read.problems,
             freed=changes.discard(whole[-self._keep :]),
         )
+
+    def apply_delta(self, profile: Profile, file: RegisterFile, options: DeltaOptions, progress: Progress) -> Imported:
+        """Load a list of changes: a new generation, made of the one in force. Raises as ``import_files``."""
+        self._outbox.drain()
+        try:
+            self._check_delta(profile, options)
+            read = self._read(profile, [file], note=options.rejects, progress=progress)
+            with self._generations.changing(profile.key) as changes:
+                base = self._check_delta(profile, options)
+                if not options.allow_shrink:
+                    check_removals(len(read.removed), base.count, self._max_shrink_percent)
+                generation = self._new_generation(profile, [file], options.as_of, 0)
+                derived, counts = changes.derive(generation, base, read.lists, read.removed, progress)
+                return self._publish(derived, counts, [file], read, changes, base=base.id)
+        except InputRejected as error:
+            self._journal_rejection(profile, [file], options.as_of, error)
+            raise
+
+    def _check_delta(self, profile: Profile, options: DeltaOptions) -> Generation:
+        """The generation in force, if the changes follow on it."""
+        today = profile.local_date(self._clock())
+        if options.as_of > today:
+            raise InputRejected(f"the as-of date {options.as_of} is in the future (today is {today})")
+        check_sequence(self._history(profile).in_force, options.base, options.since, options.as_of)
+        current = self._generations.current(profile.key)
+        if current is None or current.id != options.base:
+            raise LookupUnavailable(f"{options.base} is not in force in Redis: run bmn rebuild")
+        return current
 
     def rollback(self, profile: Profile) -> tuple[Generation, Generation]:
         """Put the load that was in force before back in force; returns (left, now in force).
@@ -197,7 +252,7 @@ class Registers:
         self,
         profile: Profile,
         files: Sequence[RegisterFile],
-        open_file: Callable[[str], RegisterFile],
+        open_file: OpenFile,
         progress: Progress,
         *,
         take_over: bool = False,
@@ -207,21 +262,24 @@ class Registers:
         Without ``files``, those that the journal names are opened. Raises ``InputRejected`` when they are not the ones
         that were loaded. With ``take_over``, Redis may have been that of another journal.
         """
-        loaded = self._history(profile).in_force
+        history = self._history(profile)
+        loaded, lineage = history.in_force, history.lineage
         if files:
-            files = as_recorded(files, loaded)
+            files = as_recorded(files, lineage, open_file)
         applied = self._outbox.replay(progress, take_over=take_over)
         current = self._generations.current(profile.key)
         if loaded is None or (current is not None and current.id == loaded.body["generation"]):
             return Rebuilt(applied=applied, in_force=current, reloaded=None)
         try:
-            files = files or as_recorded(recorded_files(loaded, open_file), loaded)
-            read = self._read(profile, files, lambda *_: None, progress)
+            files = files or recorded_files(lineage, open_file)
+            read, own = read_lineage(lineage, files, partial(self._read, profile, note=ignore, progress=progress))
         except InputRejected as error:
             error.add_note("the lists of the sellers were applied again; the register was not loaded")
             raise
         with self._generations.changing(profile.key) as changes:
-            imported = self._load(profile, files, as_of_day(loaded), read, changes, progress)
+            base = loaded.body.get("base")
+            built_on = str(base) if base is not None else None
+            imported = self._load(profile, own, as_of_day(loaded), read, changes, progress, base=built_on)
         return Rebuilt(applied=applied, in_force=imported.generation, reloaded=imported)
 
     def status(self, profile: Profile, deadline: Deadline | None = None) -> RegisterStatus:
@@ -229,15 +287,24 @@ class Registers:
         current, now = self._generations.current(profile.key, deadline), self._clock()
         valid_until = profile.valid_until(current) if current else None
         kept = self._generations.kept(profile.key, deadline)
+        period, history = timedelta(days=profile.load_valid_days), self._history(profile)
+        age = now - (valid_until - period) if valid_until else None
+        stale = current is not None and profile.is_stale(current, now)
         return RegisterStatus(
             profile=profile.key,
             current=current,
             valid_until=valid_until,
-            stale=current is not None and profile.is_stale(current, now),
-            age=now - (valid_until - timedelta(days=profile.load_valid_days)) if valid_until else None,
+            stale=stale,
+            age=age,
+            ageing=age is not None and not stale and age >= period * AGEING_AT,
+            rejected=rejected_lines(history),
             kept=kept,
-            problems=problems_of(profile, current, now, self._history(profile), kept),
+            problems=problems_of(profile, current, now, history, kept),
         )
+
+    def memory(self, status: RegisterStatus) -> dict[str, int | None]:
+        """Bytes that each generation takes in Redis, by its id; None where Redis will not say."""
+        return {item.id: self._generations.memory(item.id) for item in status.kept}
 
     def _require_in_force(self, generation: Generation) -> None:
         """Raise ``LookupUnavailable`` when another load was put in force instead."""
@@ -291,11 +358,11 @@ class Registers:
         )
 
     def _journal_rejection(
-        self, profile: Profile, files: Sequence[RegisterFile], options: ImportOptions, error: InputRejected
+        self, profile: Profile, files: Sequence[RegisterFile], as_of: date, error: InputRejected
     ) -> None:
         body: dict[str, JsonValue] = {
             "profile": profile.key,
-            "as_of": options.as_of.isoformat(),
+            "as_of": as_of.isoformat(),
             "files": described(files),
             "problem": str(error),
             "problems": error.total,

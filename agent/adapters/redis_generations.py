@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Final
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final, TypeVar
 
 import redis
 
 from agent.adapters import redis_keys
 from agent.adapters.redis_connection import RedisServer
+from agent.adapters.redis_derived_sets import copy_changed
 from agent.adapters.redis_import_lock import ImportLock
 from agent.adapters.redis_set_commands import PipelinedWriter, set_commands
 from agent.adapters.redis_values import entries_of, generation_from_text, generation_to_text
@@ -18,8 +21,10 @@ from agent.domain.errors import LookupUnavailable
 from agent.domain.model import Blocked, Generation
 from agent.domain.ports import GenerationChanges, Numbers, Progress
 
+_Written = TypeVar("_Written")
 _BATCH_MEMBERS: Final = 50_000
-_SCAN_COUNT: Final = 250
+_SCAN_COUNT: Final = 100
+"""Keys at a time: what Redis does in one go keeps every call waiting."""
 
 
 class RedisGenerations:
@@ -43,6 +48,14 @@ class RedisGenerations:
         with self._server.commands() as client:
             return is_whole(client, client.hget(redis_keys.generations(profile), generation), generation)
 
+    def memory(self, generation: str) -> int | None:
+        """See ``agent.domain.ports.Generations``."""
+        with self._server.commands() as client:
+            try:
+                return memory_used(client, generation)
+            except redis.ResponseError:  # MEMORY is forbidden: a managed server, or an ACL
+                return None
+
     @contextlib.contextmanager
     def changing(self, profile: str) -> Iterator[GenerationChanges]:
         """See ``agent.domain.ports.Generations``."""
@@ -60,17 +73,21 @@ class _Changes:
 
     def load(self, generation: Generation, lists: Mapping[Blocked, Numbers], progress: Progress) -> None:
         """See ``agent.domain.ports.GenerationChanges``."""
+        self._writing(generation.id, lambda client: self._write(client, generation, lists, progress))
+
+    def _writing(self, generation: str, write: Callable[[Any], _Written]) -> _Written:
+        """Do ``write`` with the sets of ``generation`` marked as litter, which they are until it is complete."""
         loading = redis_keys.loading(self._profile)
         self._server.require_no_eviction()
         with self._server.commands() as client:
             for litter in client.hkeys(loading):  # the lock is ours, so nobody is at work on it
                 self._free(client, litter)
-            self._lock.change(lambda pipe: pipe.hset(loading, generation.id, self._lock.owner))
+            self._lock.change(lambda pipe: pipe.hset(loading, generation, self._lock.owner))
             try:
-                self._write(client, generation, lists, progress)
+                return write(client)
             except BaseException:
                 with contextlib.suppress(redis.RedisError):  # else the next load clears up
-                    self._free(client, generation.id)
+                    self._free(client, generation)
                 raise
 
     def _write(self, client: Any, generation: Generation, lists: Mapping[Blocked, Numbers], progress: Progress) -> None:
@@ -80,17 +97,46 @@ class _Changes:
         _pack_sets(client)
         with PipelinedWriter(client) as writer:
             for command in set_commands("SADD", generation.id, lists):
-                written += writer.send(command)
+                written += sum(writer.send(command))
                 if writer.sent - renewed >= _BATCH_MEMBERS:
                     self._lock.renew()
                     renewed = writer.sent
                     progress("loading", writer.sent, total)
-            written += writer.finish()
+            written += sum(writer.finish())
         self._lock.renew()
         progress("loading", total, total)
         if written != total:
             raise LookupUnavailable(f"Redis took {written} of {total} entries: the load was not put in force")
         self._list_as_complete(generation, total)
+
+    def derive(
+        self,
+        generation: Generation,
+        base: Generation,
+        added: Mapping[Blocked, Numbers],
+        removed: Numbers,
+        progress: Progress,
+    ) -> tuple[Generation, Mapping[Blocked, int]]:
+        """See ``agent.domain.ports.GenerationChanges``."""
+
+        def write(client: Any) -> tuple[Generation, Mapping[Blocked, int]]:
+            text = client.hget(redis_keys.generations(self._profile), base.id)
+            sizes = set_sizes(client, base.id)
+            if text is None or sum(sizes.values()) != entries_of(text):
+                raise LookupUnavailable(f"Redis lost a part of {base.id}: run bmn rebuild, and load the changes then")
+            _pack_sets(client)
+            difference = copy_changed(client, base.id, generation.id, sizes, added, removed, self._lock.renew, progress)
+            after = set_sizes(client, generation.id)
+            counts: Counter[Blocked] = Counter()
+            for key, size in after.items():
+                counts[Blocked(key.rsplit(":", 1)[1])] += size
+            if counts.total() != sum(sizes.values()) + difference.entries:
+                raise LookupUnavailable("Redis did not take all changes: the load was not put in force")
+            derived = replace(generation, count=base.count + difference.numbers)
+            self._list_as_complete(derived, counts.total())
+            return derived, dict(counts)
+
+        return self._writing(generation.id, write)
 
     def _list_as_complete(self, generation: Generation, entries: int) -> None:
         def queue(pipe: Any) -> None:
@@ -138,23 +184,47 @@ def is_whole(client: Any, text: str | None, generation: str) -> bool:
 
 def count_entries(client: Any, generation: str) -> int:
     """The members of every set of a generation together, as Redis holds them."""
-    keys = client.scan_iter(match=redis_keys.register_sets_pattern(generation), count=_SCAN_COUNT)
-    with client.pipeline(transaction=False) as pipe:
-        for key in set(keys):  # SCAN may name a key twice
-            pipe.scard(key)
-        return sum(pipe.execute())
+    return sum(set_sizes(client, generation).values())
+
+
+def set_sizes(client: Any, generation: str) -> dict[str, int]:
+    """How many members each set of a generation has, by its key."""
+    sizes: dict[str, int] = {}
+    for keys in _pages(client, generation):
+        with client.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.scard(key)
+            sizes.update(zip(keys, pipe.execute(), strict=True))
+    return sizes
+
+
+def memory_used(client: Any, generation: str) -> int:
+    """The bytes of every set of a generation together."""
+    sizes: dict[str, int] = {}
+    for keys in _pages(client, generation):
+        with client.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.memory_usage(key)
+            sizes.update(zip(keys, pipe.execute(), strict=True))
+    return sum(size or 0 for size in sizes.values())
+
+
+def _pages(client: Any, generation: str) -> Iterator[list[str]]:
+    """The keys of a generation, some at a time; a key may be named twice, as SCAN does."""
+    page: list[str] = []
+    for key in client.scan_iter(match=redis_keys.register_sets_pattern(generation), count=_SCAN_COUNT):
+        page.append(key)
+        if len(page) >= _SCAN_COUNT:
+            yield page
+            page = []
+    if page:
+        yield page
 
 
 def _unlink(client: Any, generation: str) -> None:
     """Free every set of a generation, in the background of Redis."""
-    batch: list[str] = []
-    for key in client.scan_iter(match=redis_keys.register_sets_pattern(generation), count=_SCAN_COUNT):
-        batch.append(key)
-        if len(batch) >= _SCAN_COUNT:
-            client.unlink(*batch)
-            batch.clear()
-    if batch:
-        client.unlink(*batch)
+    for keys in _pages(client, generation):
+        client.unlink(*keys)
 
 
 def _pack_sets(client: Any) -> None:

@@ -74,6 +74,9 @@ class Generations(Protocol):
     def is_whole(self, profile: str, generation: str) -> bool:
         """Whether every entry of a complete generation is still there."""
 
+    def memory(self, generation: str) -> int | None:
+        """Bytes that a generation takes; None where the server will not say."""
+
     def changing(self, profile: str) -> AbstractContextManager[GenerationChanges]:
         """The right to change the loads of ``profile``, for one process at a time.
 
@@ -89,6 +92,19 @@ class GenerationChanges(Protocol):
 
         ``lists`` holds sorted distinct numbers. Litter of loads that never completed is removed first. Raises
         ``LookupUnavailable`` when the right was lost meanwhile.
+        """
+
+    def derive(
+        self,
+        generation: Generation,
+        base: Generation,
+        added: Mapping[Blocked, Numbers],
+        removed: Numbers,
+        progress: Progress,
+    ) -> tuple[Generation, Mapping[Blocked, int]]:
+        """Write a complete generation that is ``base`` without ``removed`` and then with ``added``; as ``load``.
+
+        Returns it with its count, and the counts of its lists.
         """
 
     def discard(self, keep: Collection[str]) -> tuple[str, ...]:
@@ -235,6 +251,10 @@ class RegisterFile(Protocol):
     @property
     def bytes(self) -> int:
         """Its size."""
+
+    @property
+    def reading(self) -> Mapping[str, str | None]:
+        """How it is read: layout, encoding and so on, to read it in the same way again."""
 
     def blocks(self, profile: Profile) -> Iterator[RegisterBlock]:
         """All lines, some at a time, in order. Raises ``InputRejected`` when the file is not what it should be."""

@@ -6,7 +6,7 @@ Each layout is a module of its own (``layout.Layout``). Files are read a few meg
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -25,7 +25,15 @@ from agent.domain.errors import InputRejected
 from agent.domain.ports import RegisterBlock
 from agent.domain.profile import Profile
 
-__all__ = ["DELIMITERS", "ENCODINGS", "LAYOUTS", "FileOptions", "OpenedRegisterFile", "open_register_file"]
+__all__ = [
+    "DELIMITERS",
+    "ENCODINGS",
+    "LAYOUTS",
+    "FileOptions",
+    "OpenedRegisterFile",
+    "open_register_file",
+    "reopen_register_file",
+]
 
 LAYOUTS: Final = {
     layout.name: layout for layout in (AREA_CHANGES, AREA_NUMBER, NUMBER_DATE, CHANGES, NUMBER_BLOCKED, PLAIN)
@@ -46,8 +54,8 @@ class FileOptions:
     encoding: str | None = None
     delimiter: str | None = None
     """Its name in ``DELIMITERS``."""
-    changes: bool = False
-    """Whether a list of changes is wanted."""
+    changes: bool | None = False
+    """Whether a list of changes is wanted; None takes what there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,12 @@ class OpenedRegisterFile:
         """Of the file as it is, packed or not."""
         return self.source.size
 
+    @property
+    def reading(self) -> dict[str, str | None]:
+        """The fields of ``FileOptions``."""
+        (delimiter,) = [name for name, char in DELIMITERS.items() if char == self.delimiter]
+        return {"layout": self.layout.name, "encoding": self.encoding, "delimiter": delimiter}
+
     def blocks(self, profile: Profile) -> Iterator[RegisterBlock]:
         """See ``agent.domain.ports.RegisterFile``."""
         with self.source.contents() as contents:
@@ -106,7 +120,7 @@ def open_register_file(path: Path, options: FileOptions | None = None) -> Opened
     layouts = [LAYOUTS[said.layout]] if said.layout else [item for item in LAYOUTS.values() if _wanted(item, said)]
     delimiters = [DELIMITERS[said.delimiter]] if said.delimiter else list(DELIMITERS.values())
     layout, delimiter = _find([line for line in sample if re.search("[0-9]", line)] or sample, layouts, delimiters)
-    if layout.changes and not said.changes:
+    if layout.changes and said.changes is False:
         raise InputRejected(f"{source.name} is a list of changes: load it with bmn register delta")
     if said.changes and not layout.changes:
         raise InputRejected(
@@ -116,9 +130,14 @@ def open_register_file(path: Path, options: FileOptions | None = None) -> Opened
     return OpenedRegisterFile(source, said.encoding, layout, delimiter)
 
 
+def reopen_register_file(path: str, reading: Mapping[str, str | None] | None) -> OpenedRegisterFile:
+    """Open a file to be read as it was once, or as it may be where ``reading`` is None."""
+    return open_register_file(Path(path), FileOptions(**(reading or {}), changes=None))
+
+
 def _wanted(layout: Layout, said: FileOptions) -> bool:
     """``+316…,all`` is an entry of a register as well as an addition, so that must be known."""
-    return layout is not CHANGES or said.changes
+    return layout is not CHANGES or said.changes is True
 
 
 def _find(sample: list[str], layouts: list[Layout], delimiters: list[str]) -> tuple[Layout, str]:

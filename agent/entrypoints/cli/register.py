@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from agent.adapters.reject_file import RejectFile
 from agent.domain.model import Generation
 from agent.domain.wording import counted
 from agent.entrypoints.cli import context, output
+from agent.register_deltas import DeltaOptions
 from agent.register_rows import Rows
 from agent.register_status import RegisterStatus
 from agent.registers import Imported, ImportOptions
@@ -23,6 +26,21 @@ from agent.registers import Imported, ImportOptions
 @click.group()
 def register() -> None:
     """Load the do-not-call register, see what is loaded, roll a load back."""
+
+
+def give_way() -> None:
+    """Let whoever answers calls go first: a load can wait, a call cannot."""
+    with contextlib.suppress(OSError):
+        os.nice(10)
+
+
+_as_of_option = click.option(
+    "--as-of",
+    required=True,
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="YYYY-MM-DD",
+    help="The day on which the register's supplier made the file. Its age counts from here.",
+)
 
 
 def _file_options(command: Any) -> Any:
@@ -39,13 +57,7 @@ def _file_options(command: Any) -> Any:
 
 @register.command("import", short_help="Load files and put them in force.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--as-of",
-    required=True,
-    type=click.DateTime(["%Y-%m-%d"]),
-    metavar="YYYY-MM-DD",
-    help="The day on which the register's supplier made the file. Its age counts from here.",
-)
+@_as_of_option
 @click.option("--allow-shrink", is_flag=True, help="Load although many numbers are gone (register.max_shrink_percent).")
 @click.option("--allow-older", is_flag=True, help="Load although the register in force is of a later date.")
 @click.option("--verify", is_flag=True, help="Only check the files; nothing is loaded or recorded.")
@@ -78,6 +90,7 @@ def import_command(
     the load, and the register in force stays (exit code 4). Screening goes on meanwhile, and sees the new generation
     from one moment to the next.
     """
+    give_way()
     said = FileOptions(layout=layout, encoding=encoding, delimiter=delimiter)
     with context.application() as app, output.progress_bar() as progress, RejectFile(rejects) as reject_file:
         profile = context.chosen_profile(app.settings, profile_key)
@@ -94,6 +107,60 @@ def import_command(
         _print_verified(read, as_json)
     else:
         _print_imported(imported, status, as_json)
+
+
+@register.command(short_help="Load a list of changes.")
+@click.argument("file", type=click.Path(path_type=Path))
+@_as_of_option
+@click.option("--base", required=True, help="The generation that the changes build on (bmn register status).")
+@click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="YYYY-MM-DD",
+    help="The as-of day of the register that the supplier made the changes from, to find a gap.",
+)
+@click.option("--allow-shrink", is_flag=True, help="Load although many numbers go (register.max_shrink_percent).")
+@_file_options
+@context.profile_option
+@output.json_option
+def delta(
+    file: Path,
+    as_of: datetime,
+    base: str,
+    since: datetime | None,
+    allow_shrink: bool,
+    layout: str | None,
+    encoding: str | None,
+    delimiter: str | None,
+    rejects: Path | None,
+    profile_key: str | None,
+    as_json: bool,
+) -> None:
+    """Load FILE, a list of changes, on the generation in force.
+
+    \b
+      +0612345678,energy;finance       an addition to these lists; without a word, blocked for everything
+      -0612345678                      a removal from every list
+      201,5550123,A                    an addition (A) or a removal (D), blocked for everything
+
+    Removals come first, so a number with both has what was added. The result is a new generation, complete like any
+    other, in force from one moment to the next. Changes that build on another generation than the one in force, or that
+    leave out some in between, are rejected (exit code 4).
+    """
+    give_way()
+    said = FileOptions(layout=layout, encoding=encoding, delimiter=delimiter, changes=True)
+    with context.application() as app, output.progress_bar() as progress, RejectFile(rejects) as reject_file:
+        profile = context.chosen_profile(app.settings, profile_key)
+        options = DeltaOptions(
+            as_of=as_of.date(),
+            base=base,
+            since=since.date() if since else None,
+            allow_shrink=allow_shrink,
+            rejects=reject_file.note,
+        )
+        imported = app.registers.apply_delta(profile, open_register_file(file, said), options, progress)
+        status = app.registers.status(profile)
+    _print_imported(imported, status, as_json)
 
 
 def _print_verified(read: Rows, as_json: bool) -> None:
@@ -173,6 +240,7 @@ def status(profile_key: str | None, as_json: bool) -> None:
     """Show what is loaded and until when it may be used. Exit code 1 when that is nothing, or too old."""
     with context.application() as app:
         found = app.registers.status(context.chosen_profile(app.settings, profile_key))
+        memory = app.registers.memory(found)
     if as_json:
         output.print_json(
             {
@@ -181,16 +249,19 @@ def status(profile_key: str | None, as_json: bool) -> None:
                 "valid_until": found.valid_until,
                 "age_days": found.age.total_seconds() / 86_400 if found.age is not None else None,
                 "stale": found.stale,
+                "ageing": found.ageing,
+                "rejected": found.rejected,
+                "memory_bytes": memory,
                 "kept": [generation_as_json(item) for item in found.kept],
                 "problems": found.problems,
             }
         )
     else:
-        _print_status(found)
+        _print_status(found, memory)
     sys.exit(1 if found.current is None or found.stale else 0)
 
 
-def _print_status(found: RegisterStatus) -> None:
+def _print_status(found: RegisterStatus, memory: Mapping[str, int | None]) -> None:
     if found.current is None or found.valid_until is None or found.age is None:
         click.echo(f"{found.profile}: no register is loaded, so calls that need it are blocked (register_missing)")
     else:
@@ -199,6 +270,10 @@ def _print_status(found: RegisterStatus) -> None:
         click.echo(f"{found.profile}: {numbers} as of {found.current.as_of} ({days:.1f} days old)")
         until = output.local_time(found.valid_until)
         click.echo(f"STALE, valid until {until}: calls are blocked" if found.stale else f"valid until {until}")
+        if found.rejected:
+            click.echo(f"left out when it was loaded, for they could not be read: {counted(found.rejected, 'line')}")
+        if found.ageing:
+            click.echo("warning: load a newer one soon (bmn register import)", err=True)
     if found.kept:
         rows = [
             (
@@ -208,10 +283,11 @@ def _print_status(found: RegisterStatus) -> None:
                 f"{item.count:,}",
                 output.local_time(item.loaded_at),
                 item.sha256[:12],
+                f"{used / 2**20:,.1f}" if (used := memory.get(item.id)) is not None else "?",
             )
             for item in found.kept
         ]
-        output.print_table(("", "generation", "as of", "numbers", "loaded", "sha256"), rows)
+        output.print_table(("", "generation", "as of", "numbers", "loaded", "sha256", "MiB"), rows)
     for problem in found.problems:
         click.echo(f"warning: {problem}", err=True)
 
