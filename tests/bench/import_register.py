@@ -15,13 +15,13 @@ import argparse
 import multiprocessing
 import random
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +33,7 @@ from agent.adapters import redis_keys
 from agent.adapters.number_columns import normalise
 from agent.adapters.redis_set_commands import set_commands
 from agent.adapters.register_files import open_register_file
-from agent.bootstrap import bootstrap
+from agent.bootstrap import bootstrap, now_utc
 from agent.config import load_settings
 from agent.domain.model import Blocked
 from agent.domain.profile import NL_BMNR, Profile
@@ -102,7 +102,8 @@ def measure(count: int, folder: Path, *, american: bool = False) -> Iterator[tup
         yield "  p99, ratio (3 or less)", f"{_at(busy, 99) / _at(idle, 99):.2f}"
         client.flushall()
         numbers = _column(path, profile)
-        for name, commands in (("a number", _single_commands), ("a set", _set_commands)):
+        yardsticks = (("a number", _single_commands), ("a set", _set_commands))
+        for name, commands in yardsticks if shutil.which("redis-cli") else ():
             sample = numbers[:YARDSTICK_SAMPLE]
             took = _pipe(folder, server.url, commands(sample))
             pace = len(sample) / took
@@ -129,7 +130,7 @@ def _import(path: Path, profile: Profile, url: str, folder: Path) -> tuple[float
         app.registers.import_files(
             profile,
             [open_register_file(path)],
-            ImportOptions(as_of=date.today()),
+            ImportOptions(as_of=profile.local_date(now_utc())),
             lambda step, done, total: steps.update({step: time.monotonic() - began}),
         )
         took = time.monotonic() - began
