@@ -117,6 +117,7 @@ def bootstrap(settings: Settings) -> Application:
             clock=now_utc,
             keep_generations=settings.register_.keep_generations,
             max_shrink_percent=settings.register_.max_shrink_percent,
+            max_rejected_percent=settings.register_.max_rejected_percent,
             by=by,
         ),
         seller_lists=SellerLists(journal, JournalSellerLists(journal, calls), outbox, by),

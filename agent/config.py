@@ -152,6 +152,8 @@ class RegisterSettings(_Section):
 
     keep_generations: Annotated[int, Field(ge=2, le=20)] = 2
     max_shrink_percent: Annotated[float, Field(ge=0, le=100)] = 10.0
+    max_rejected_percent: Annotated[float, Field(ge=0, le=100)] = 0.1
+    """How many lines of a load may be wrong, and are left out."""
 
 
 class RegistrationsSettings(_Section):

@@ -27,6 +27,16 @@ class RegisterHistory:
         """The load that is in force; None before the first."""
         return self.loads[self.succession[-1]] if self.succession else None
 
+    @property
+    def lineage(self) -> tuple[Record, ...]:
+        """The load in force, after those that it was made of: a whole load first, then changes."""
+        found: list[Record] = []
+        record = self.in_force
+        while record is not None and record not in found:
+            found.insert(0, record)
+            record = self.loads.get(str(record.body.get("base")))
+        return tuple(found)
+
 
 def register_history(records: Iterable[Record]) -> RegisterHistory:
     """Read ``records``, those of one profile in order of the journal."""

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from agent.adapters import redis_keys
-from agent.adapters.register_files import open_register_file
+from agent.adapters.register_files import open_register_file, reopen_register_file
 from agent.bootstrap import Application
 from agent.domain.errors import InputRejected, LookupUnavailable
 from agent.domain.model import Blocked
@@ -58,7 +58,7 @@ WHOLE = ["seller_optout", "exempt_customer", "registered", "not_registered"]
 
 def rebuilt(app: Application, **options: bool) -> Rebuilt:
     """From the files that the journal names."""
-    return app.registers.rebuild(NL_BMNR, [], lambda path: open_register_file(Path(path)), lambda *_: None, **options)
+    return app.registers.rebuild(NL_BMNR, [], reopen_register_file, lambda *_: None, **options)
 
 
 def test_an_emptied_redis_is_filled_again(site: Bmn, client: Any) -> None:
@@ -147,8 +147,8 @@ def test_all_files_of_a_load_are_needed_in_any_order(app: Application, client: A
     before = app.registers.status(NL_BMNR).current
     client.flushall()
     with pytest.raises(InputRejected, match=r"2.csv is missing: give all 2 files"):
-        app.registers.rebuild(NL_BMNR, files[:1], open_register_file, lambda *_: None)  # type: ignore[arg-type]
-    app.registers.rebuild(NL_BMNR, files[::-1], open_register_file, lambda *_: None)  # type: ignore[arg-type]
+        app.registers.rebuild(NL_BMNR, files[:1], reopen_register_file, lambda *_: None)
+    app.registers.rebuild(NL_BMNR, files[::-1], reopen_register_file, lambda *_: None)
     after = app.registers.status(NL_BMNR).current
     assert before is not None
     assert after is not None
