@@ -16,6 +16,7 @@ from agent.domain.model import Blocked, Generation
 from agent.domain.ports import GenerationChanges, Generations, Journal, Progress, RegisterFile
 from agent.domain.profile import Profile
 from agent.domain.register_history import RegisterHistory, register_history
+from agent.generation_keeping import GenerationKeeping
 from agent.outbox import Outbox
 from agent.register_deltas import DeltaOptions, check_removals, check_sequence, read_lineage
 from agent.register_records import (
@@ -56,7 +57,7 @@ class Imported:
     problems: tuple[str, ...] = ()
     """The first of them, each in a sentence."""
     freed: tuple[str, ...]
-    """Older generations that were let go."""
+    """Older generations that were removed from Redis."""
     unchanged: bool = False
     """True when exactly this load was in force already, so that nothing was done."""
 
@@ -83,7 +84,7 @@ class Registers:
         journal: Journal,
         outbox: Outbox,
         clock: Callable[[], datetime],
-        keep_generations: int,
+        keeping: GenerationKeeping,
         max_shrink_percent: float,
         max_rejected_percent: float,
         by: str,
@@ -92,7 +93,7 @@ class Registers:
         self._journal = journal
         self._outbox = outbox
         self._clock = clock
-        self._keep = keep_generations
+        self._keeping = keeping
         self._max_shrink_percent = max_shrink_percent
         self._max_rejected_percent = max_rejected_percent
         self._by = by
@@ -175,10 +176,6 @@ class Registers:
         self._journal.append([Event(EventType.REGISTER_LOADED, body)], Deadline.after_ms(_APPEND_TIMEOUT_MS))
         self._outbox.drain_recorded()
         self._require_in_force(generation)
-        kept = {item.id for item in self._generations.kept(generation.profile)}
-        records = self._journal.register_changes(generation.profile)
-        succession = [item for item in register_history(records).succession if item in kept]
-        whole = [item for item in succession if self._generations.is_whole(generation.profile, item)]
         return Imported(
             generation=generation,
             counts=counts,
@@ -186,7 +183,7 @@ class Registers:
             duplicates=read.duplicates,
             rejected=read.rejected,
             problems=read.problems,
-            freed=changes.discard(whole[-self._keep :]),
+            freed=self._keeping.free_old(generation.profile, changes),
         )
 
     def apply_delta(self, profile: Profile, file: RegisterFile, options: DeltaOptions, progress: Progress) -> Imported:
@@ -305,6 +302,10 @@ class Registers:
     def memory(self, status: RegisterStatus) -> dict[str, int | None]:
         """Bytes that each generation takes in Redis, by its id; None where Redis will not say."""
         return {item.id: self._generations.memory(item.id) for item in status.kept}
+
+    def tidy(self, profile: Profile) -> tuple[str, ...]:
+        """Free old generations whose time has come; returns their ids."""
+        return self._keeping.tidy(profile.key)
 
     def _require_in_force(self, generation: Generation) -> None:
         """Raise ``LookupUnavailable`` when another load was put in force instead."""

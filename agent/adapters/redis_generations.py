@@ -56,6 +56,12 @@ class RedisGenerations:
             except redis.ResponseError:  # MEMORY is forbidden: a managed server, or an ACL
                 return None
 
+    def free(self, profile: str, retired: Collection[str]) -> None:
+        """See ``agent.domain.ports.Generations``."""
+        with self._server.commands() as client:
+            for generation in retired:
+                _free(client, profile, generation)
+
     @contextlib.contextmanager
     def changing(self, profile: str) -> Iterator[GenerationChanges]:
         """See ``agent.domain.ports.Generations``."""
@@ -81,13 +87,13 @@ class _Changes:
         self._server.require_no_eviction()
         with self._server.commands() as client:
             for litter in client.hkeys(loading):  # the lock is ours, so nobody is at work on it
-                self._free(client, litter)
+                _free(client, self._profile, litter)
             self._lock.change(lambda pipe: pipe.hset(loading, generation, self._lock.owner))
             try:
                 return write(client)
             except BaseException:
                 with contextlib.suppress(redis.RedisError):  # else the next load clears up
-                    self._free(client, generation)
+                    _free(client, self._profile, generation)
                 raise
 
     def _write(self, client: Any, generation: Generation, lists: Mapping[Blocked, Numbers], progress: Progress) -> None:
@@ -145,14 +151,11 @@ class _Changes:
 
         self._lock.change(queue)
 
-    def discard(self, keep: Collection[str]) -> tuple[str, ...]:
+    def retire(self, keep: Collection[str]) -> tuple[str, ...]:
         """See ``agent.domain.ports.GenerationChanges``."""
         with self._server.commands() as client:
             listed: list[str] = client.hkeys(redis_keys.generations(self._profile))
-            freed = [item for item in listed if item not in keep and self._retire(client, item)]
-            for generation in freed:
-                self._free(client, generation)
-        return tuple(freed)
+            return tuple(item for item in listed if item not in keep and self._retire(client, item))
 
     def _retire(self, client: Any, generation: str) -> bool:
         """Make a complete generation litter, which nobody can put in force; False when it has to stay."""
@@ -170,11 +173,6 @@ class _Changes:
                 with contextlib.suppress(redis.WatchError):
                     pipe.execute()
                     return True
-
-    def _free(self, client: Any, generation: str) -> None:
-        """Remove the sets of a load that is not complete, or not any more."""
-        _unlink(client, generation)
-        client.hdel(redis_keys.loading(self._profile), generation)
 
 
 def is_whole(client: Any, text: str | None, generation: str) -> bool:
@@ -221,10 +219,11 @@ def _pages(client: Any, generation: str) -> Iterator[list[str]]:
         yield page
 
 
-def _unlink(client: Any, generation: str) -> None:
-    """Free every set of a generation, in the background of Redis."""
+def _free(client: Any, profile: str, generation: str) -> None:
+    """Remove the sets of a load that is not complete, or not any more; in the background of Redis."""
     for keys in _pages(client, generation):
         client.unlink(*keys)
+    client.hdel(redis_keys.loading(profile), generation)
 
 
 def _pack_sets(client: Any) -> None:

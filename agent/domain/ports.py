@@ -78,6 +78,9 @@ class Generations(Protocol):
     def memory(self, generation: str) -> int | None:
         """Bytes that a generation takes; None where the server will not say."""
 
+    def free(self, profile: str, retired: Collection[str]) -> None:
+        """Remove the sets of retired generations; those that are forgotten go with the next load."""
+
     def changing(self, profile: str) -> AbstractContextManager[GenerationChanges]:
         """The right to change the loads of ``profile``, for one process at a time.
 
@@ -108,8 +111,11 @@ class GenerationChanges(Protocol):
         Returns it with its count, and the counts of its lists.
         """
 
-    def discard(self, keep: Collection[str]) -> tuple[str, ...]:
-        """Free all generations but those in ``keep`` and the one in force; returns the ids of what went."""
+    def retire(self, keep: Collection[str]) -> tuple[str, ...]:
+        """Let go of all generations but those in ``keep`` and the one in force; returns their ids.
+
+        They cannot be put in force any more, and are to be freed.
+        """
 
 
 class ListServer(Protocol):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from agent.domain.journal_events import EventType, Record
 
@@ -21,6 +22,8 @@ class RegisterHistory:
     succession: tuple[str, ...]
     """Generations that were in force one after the other, without those that were rolled back from. The last is in
     force; the ones before it are what may be rolled back to."""
+    left_at: Mapping[str, datetime]
+    """When a generation that was in force was last replaced by another one."""
 
     @property
     def in_force(self) -> Record | None:
@@ -42,11 +45,14 @@ def register_history(records: Iterable[Record]) -> RegisterHistory:
     """Read ``records``, those of one profile in order of the journal."""
     loads: dict[str, Record] = {}
     succession: list[str] = []
+    left_at: dict[str, datetime] = {}
     for record in records:
         generation = str(record.body["generation"])
         if record.type is EventType.REGISTER_LOADED:
             loads[generation] = record
         left = record.body.get("from_generation")
         if generation in loads:
+            if succession and succession[-1] != generation:
+                left_at[succession[-1]] = record.at
             succession = [item for item in succession if item not in (left, generation)] + [generation]
-    return RegisterHistory(loads=loads, succession=tuple(succession))
+    return RegisterHistory(loads=loads, succession=tuple(succession), left_at=left_at)

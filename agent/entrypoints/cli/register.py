@@ -205,7 +205,7 @@ def _print_imported(imported: Imported, status: RegisterStatus, as_json: bool) -
         click.echo(f"  {blocked:22} {count:>12,}")
     _print_lines(imported.duplicates, imported.rejected, imported.problems)
     for freed in imported.freed:
-        click.echo(f"let go: {freed} (register.keep_generations)")
+        click.echo(f"freed: {freed} (register.keep_generations)")
     if status.stale:
         click.echo("warning: this load is past its period, so every call that needs it is blocked", err=True)
 
