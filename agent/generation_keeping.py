@@ -11,7 +11,7 @@ from agent.domain.register_history import register_history
 
 
 class GenerationKeeping:
-    """Keeps the last ``keep`` loads that were in force, for rollback, and each whole load for ``grace`` after it was left.
+    """Keeps the last ``keep`` loads that were in force, for rollback, and others for ``grace`` after they were left.
 
     The grace is for whoever still reads the load that has just been left, and for the operator who sees at once that
     the new one is bad.
