@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Final
@@ -56,6 +56,8 @@ class Imported:
     """Lines that were wrong, and were left out."""
     problems: tuple[str, ...] = ()
     """The first of them, each in a sentence."""
+    absent: int = 0
+    """Of a list of changes: numbers that it takes out, and that were not in the register."""
     freed: tuple[str, ...]
     """Older generations that were removed from Redis."""
     unchanged: bool = False
@@ -197,8 +199,9 @@ class Registers:
                 if not options.allow_shrink:
                     check_removals(len(read.removed), base.count, self._max_shrink_percent)
                 generation = self._new_generation(profile, [file], options.as_of, 0)
-                derived, counts = changes.derive(generation, base, read.lists, read.removed, progress)
-                return self._publish(derived, counts, [file], read, changes, base=base.id)
+                derived = changes.derive(generation, base, read.lists, read.removed, progress)
+                made = self._publish(derived.generation, derived.counts, [file], read, changes, base=base.id)
+                return replace(made, absent=derived.absent)
         except InputRejected as error:
             self._journal_rejection(profile, [file], options.as_of, error)
             raise

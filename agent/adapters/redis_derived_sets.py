@@ -24,6 +24,8 @@ class Difference:
     """Members of all sets together."""
     numbers: int
     """Distinct numbers over all lists."""
+    absent: int
+    """Numbers that were to be taken out, and were on no list."""
 
 
 def copy_changed(
@@ -49,19 +51,23 @@ def copy_changed(
     taken = sum(_run(client, set_commands("SREM", generation, dict.fromkeys(lists, gone)), renew))
     given = sum(_run(client, set_commands("SADD", generation, added), renew))
     after = _listed(client, generation, lists, touched, renew)
-    return Difference(entries=given - taken, numbers=after - before)
+    return Difference(
+        entries=given - taken,
+        numbers=int(after.sum()) - int(before.sum()),
+        absent=int((touched.is_in(gone.implode()) & ~before).sum()),
+    )
 
 
 def _listed(
     client: Any, generation: str, lists: Iterable[Blocked], numbers: polars.Series, renew: Callable[[], None]
-) -> int:
-    """How many of ``numbers`` are on any of ``lists``."""
+) -> polars.Series:
+    """Whether each of ``numbers`` is on any of ``lists``."""
     found = polars.repeat(False, len(numbers), eager=True)
     for blocked in lists:
         answers = _run(client, set_commands("SMISMEMBER", generation, {blocked: numbers}), renew)
         members = polars.Series([member for answer in answers for member in answer], dtype=polars.UInt8)
         found = found | (members == 1)
-    return int(found.sum())
+    return found
 
 
 def _run(client: Any, commands: Iterable[Chunk], renew: Callable[[], None]) -> list[Any]:

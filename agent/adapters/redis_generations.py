@@ -19,7 +19,7 @@ from agent.adapters.redis_values import entries_of, generation_from_text, genera
 from agent.domain.deadline import Deadline
 from agent.domain.errors import LookupUnavailable
 from agent.domain.model import Blocked, Generation
-from agent.domain.ports import GenerationChanges, Numbers, Progress
+from agent.domain.ports import Derived, GenerationChanges, Numbers, Progress
 
 _Written = TypeVar("_Written")
 _BATCH_MEMBERS: Final = 50_000
@@ -122,10 +122,10 @@ class _Changes:
         added: Mapping[Blocked, Numbers],
         removed: Numbers,
         progress: Progress,
-    ) -> tuple[Generation, Mapping[Blocked, int]]:
+    ) -> Derived:
         """See ``agent.domain.ports.GenerationChanges``."""
 
-        def write(client: Any) -> tuple[Generation, Mapping[Blocked, int]]:
+        def write(client: Any) -> Derived:
             text = client.hget(redis_keys.generations(self._profile), base.id)
             sizes = set_sizes(client, base.id)
             if text is None or sum(sizes.values()) != entries_of(text):
@@ -140,7 +140,7 @@ class _Changes:
                 raise LookupUnavailable("Redis did not take all changes: the load was not put in force")
             derived = replace(generation, count=base.count + difference.numbers)
             self._list_as_complete(derived, counts.total())
-            return derived, dict(counts)
+            return Derived(generation=derived, counts=dict(counts), absent=difference.absent)
 
         return self._writing(generation.id, write)
 

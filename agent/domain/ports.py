@@ -88,6 +88,18 @@ class Generations(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Derived:
+    """What became of a list of changes."""
+
+    generation: Generation
+    """With its count of distinct numbers."""
+    counts: Mapping[Blocked, int]
+    """How many numbers each of its lists has."""
+    absent: int
+    """Numbers that were to be taken out, and were on no list."""
+
+
 class GenerationChanges(Protocol):
     """What may be done with the loads of a profile while one has the right to."""
 
@@ -105,11 +117,8 @@ class GenerationChanges(Protocol):
         added: Mapping[Blocked, Numbers],
         removed: Numbers,
         progress: Progress,
-    ) -> tuple[Generation, Mapping[Blocked, int]]:
-        """Write a complete generation that is ``base`` without ``removed`` and then with ``added``; as ``load``.
-
-        Returns it with its count, and the counts of its lists.
-        """
+    ) -> Derived:
+        """Write a complete generation that is ``base`` without ``removed`` and then with ``added``; as ``load``."""
 
     def retire(self, keep: Collection[str]) -> tuple[str, ...]:
         """Let go of all generations but those in ``keep`` and the one in force; returns their ids.

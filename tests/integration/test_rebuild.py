@@ -13,9 +13,13 @@ from agent.adapters import redis_keys
 from agent.adapters.register_files import open_register_file, reopen_register_file
 from agent.bootstrap import Application
 from agent.domain.errors import InputRejected, LookupUnavailable
+from agent.domain.journal_events import EventType, Record
 from agent.domain.model import Blocked
 from agent.domain.profile import NL_BMNR
+from agent.domain.register_history import register_history
 from agent.domain.seller_list_entries import Sale
+from agent.register_records import recorded_files
+from agent.register_status import rejected_lines
 from agent.registers import ImportOptions, Rebuilt
 from deploy.lab.redis_server import PrivateRedis
 from tests.conftest import load_register, wired
@@ -235,3 +239,16 @@ def test_status_tells_where_redis_and_the_journal_differ(
     assert f"{generation} was in force by the journal" in app.registers.status(NL_BMNR).problems[1]
     client.set(CURRENT, pointer.replace(generation, unrecorded))
     assert "import the newest file" in app.registers.status(NL_BMNR).problems[-1]
+
+
+def test_a_load_of_before_there_were_layouts_is_rebuilt(site: Bmn) -> None:
+    """Its record knows of no layout, no base and no lines that were left out."""
+    with wired(site.folder, site.environment["BMN_REDIS_URL"]) as app:
+        (record,) = app.journal.records(f"type = '{EventType.REGISTER_LOADED}'")
+    files: Any = record.body["files"]
+    old = {name: value for name, value in record.body.items() if name not in ("rejected", "base")}
+    old["files"] = [{name: value for name, value in file.items() if name != "reading"} for file in files]
+    history = register_history([Record(seq=record.seq, at=record.at, type=record.type, body=old)])
+    assert rejected_lines(history) == 0
+    (file,) = recorded_files(history.lineage, reopen_register_file)
+    assert file.sha256 == record.body["sha256"]

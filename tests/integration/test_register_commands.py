@@ -49,9 +49,10 @@ def test_changes_are_loaded_on_the_load_in_force(site: Bmn) -> None:
     site("register", "import", str(path), "--as-of", "2020-01-01")
     base = site.json("register", "status", code=1)["in_force"]["generation"]
     changes = site.folder / "changes.csv"
-    changes.write_text("+0687654321,energy\n-0612345000\n")
+    changes.write_text("+0687654321,energy\n-0612345000\n-0687654399\n-0687654321\n")
     arguments = ("register", "delta", str(changes), "--as-of", TODAY, "--base", base)
-    assert site.json(*arguments)["counts"] == {"all": 1_999, "energy": 1}
+    loaded = site.json(*arguments)
+    assert (loaded["counts"], loaded["absent"]) == ({"all": 1_999, "energy": 1}, 2)
     assert "these changes build on" in site(*arguments, code=4)
     assert "register delta" in site.load("-0612345678\n", code=4)
 

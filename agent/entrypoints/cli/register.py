@@ -190,6 +190,7 @@ def _print_imported(imported: Imported, status: RegisterStatus, as_json: bool) -
                 "duplicates": imported.duplicates,
                 "rejected": imported.rejected,
                 "problems": imported.problems,
+                "absent": imported.absent,
                 "freed": imported.freed,
                 "unchanged": imported.unchanged,
                 "stale": status.stale,
@@ -203,6 +204,9 @@ def _print_imported(imported: Imported, status: RegisterStatus, as_json: bool) -
     click.echo(f"in force: {generation.id}, {counted(generation.count, 'number')} as of {generation.as_of}")
     for blocked, count in imported.counts.items():
         click.echo(f"  {blocked:22} {count:>12,}")
+    if imported.absent:
+        absent = counted(imported.absent, "number")
+        click.echo(f"warning: {absent} to be taken out, but not in the register before", err=True)
     _print_lines(imported.duplicates, imported.rejected, imported.problems)
     for freed in imported.freed:
         click.echo(f"freed: {freed} (register.keep_generations)")
