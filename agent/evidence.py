@@ -24,7 +24,15 @@ from agent.domain.phone_number import PhoneNumber
 from agent.domain.ports import Journal, Progress
 from agent.domain.profile import Profile
 from agent.domain.sealed_record import SealedRecord
-from agent.evidence_document import Document, content_of, digest_of, document_of, page_digest
+from agent.evidence_document import (
+    Document,
+    as_file,
+    content_of,
+    digest_of,
+    document_of,
+    into_page,
+    page_digest,
+)
 
 _APPEND_TIMEOUT_MS: Final = 10_000
 
@@ -88,7 +96,7 @@ class EvidenceFile(Protocol):
     def page(self, content: Mapping[str, Any]) -> bytes | None:
         """The page that shows ``content``, with an empty place for the document; None for a file of JSON alone."""
 
-    def write(self, document: Mapping[str, Any], page: bytes | None) -> None:
+    def write(self, document: bytes) -> None:
         """Have it all on disk."""
 
     def publish(self) -> None:
@@ -168,7 +176,8 @@ class Evidence:
         with self._records.snapshot() as journal:
             export = journal.record(seq)
         assert export is not None
-        file.write(document_of(content, export), page)
+        document = document_of(content, export)
+        file.write(as_file(document) if page is None else into_page(page, document))
         file.publish()
         return Document(
             content=content,

@@ -10,7 +10,6 @@ from typing import Any, Final
 from agent.adapters.draft_file import DraftFile, sync_folder
 from agent.adapters.evidence_page import render
 from agent.domain.errors import InputRejected
-from agent.evidence_document import as_file, into_page
 
 _PAGES: Final = frozenset({".html", ".htm"})
 _LARGEST: Final = 256 * 1024 * 1024
@@ -33,9 +32,9 @@ class EvidenceDraft:
         """A page for a name that ends in .html."""
         return render(content) if self._target.suffix.lower() in _PAGES else None
 
-    def write(self, document: Mapping[str, Any], page: bytes | None) -> None:
+    def write(self, document: bytes) -> None:
         """Have it all on disk."""
-        self._draft.write(as_file(document) if page is None else into_page(page, document), 1)
+        self._draft.write(document, 1)
         self._draft.sealed()
 
     def publish(self) -> None:
