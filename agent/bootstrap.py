@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ from agent.seller_lists import SellerLists
 
 if TYPE_CHECKING:
     from agent.evidence import Evidence
+    from agent.retention import Retention
     from agent.scrubbing import Scrubbing
 
 
@@ -185,6 +187,21 @@ def evidence(app: Application) -> Evidence:
         profiles=PROFILES,
         clock=now_utc,
         version=version("bel-me-niet-agent"),
+        by=app.by,
+    )
+
+
+def retention(app: Application) -> Retention:
+    """What ``bmn journal purge`` needs besides."""
+    from agent.adapters.journal_purge import JournalPurge
+    from agent.retention import Retention
+
+    return Retention(
+        records=JournalPurge(app.journal),
+        calls=JournalCalls(app.journal),
+        days=app.settings.retention.days,
+        clock=now_utc,
+        pause=time.sleep,
         by=app.by,
     )
 

@@ -27,6 +27,7 @@ from pydantic import (
 from agent.domain.errors import ConfigurationError
 from agent.domain.model import Campaign, Purpose, Sector, Seller
 from agent.domain.profile import NL_BMNR, PROFILES
+from agent.domain.retention import Kind
 from agent.domain.wording import counted
 
 DEFAULT_FILE: Final = "bmn.toml"
@@ -90,6 +91,9 @@ def _comma_list(value: object) -> object:
 ProfileKey = Annotated[str, AfterValidator(_known_profile)]
 Address = Annotated[tuple[str, int], BeforeValidator(_listen_address)]
 Milliseconds = Annotated[int, Field(ge=1, le=60_000)]
+Days = Annotated[int, Field(ge=30, le=36_525)]
+LongDays = Annotated[int, Field(ge=366, le=36_525)]
+"""More than a year: no copy of Redis that somebody restores is older, and still holds what ended since."""
 Network = Annotated[Any, BeforeValidator(_private_network)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 
@@ -165,6 +169,34 @@ class RegistrationsSettings(_Section):
     """How long a call must have been silent before its registration is handed over."""
 
 
+class RetentionSettings(_Section):
+    """``[retention]``: for how many days records are kept. ``agent.domain.retention`` says which are of which kind.
+
+    Five years, as long as an offence may be fined (Awb art. 5:45). What is in force is kept as long as it is.
+    """
+
+    calls_days: LongDays = 1826
+    choices_days: LongDays = 1826
+    lists_days: LongDays = 1826
+    access_days: Days = 1826
+    operations_days: Days = 731
+
+    @model_validator(mode="after")
+    def _reasons_outlive_calls(self) -> Self:
+        short = [name for name in ("choices_days", "lists_days") if getattr(self, name) < self.calls_days]
+        if short:
+            names = " and ".join(short)
+            raise ValueError(
+                f"{names} must not be less than calls_days: a verdict is explained by what was in force then"
+            )
+        return self
+
+    @property
+    def days(self) -> dict[Kind, int]:
+        """By kind."""
+        return {kind: int(getattr(self, f"{kind}_days")) for kind in Kind}
+
+
 class SoundsSettings(_Section):
     """``[sounds]``: the prompts. A relative path is taken from the configuration file's folder."""
 
@@ -221,6 +253,7 @@ class Settings(_Section):
     dialling: DiallingSettings = DiallingSettings()
     register_: RegisterSettings = Field(default=RegisterSettings(), alias="register")
     registrations: RegistrationsSettings = RegistrationsSettings()
+    retention: RetentionSettings = RetentionSettings()
     sounds: SoundsSettings = SoundsSettings()
     logs: LogSettings = LogSettings()
     sellers: dict[str, SellerSettings] = {}

@@ -196,7 +196,7 @@ class Evidence:
         about = journal.about(number.e164, journal.upto)
         records = [self._read(one) for one in about]
         named = {str(one.body["generation"]) for one in records if one.body.get("generation") is not None}
-        loads = journal.loads(named)
+        loads = self._loads(journal, named)
         dossier = read_dossier(
             number,
             period,
@@ -214,6 +214,17 @@ class Evidence:
             ),
         )
         return dossier, {one.seq: one for one in (*about, *loads)}
+
+    def _loads(self, journal: EvidenceSnapshot, generations: set[str]) -> list[SealedRecord]:
+        """The records of these loads, and of those that they were made of."""
+        found: list[SealedRecord] = []
+        asked: set[str] = set()
+        while wanted := generations - asked:
+            asked |= wanted
+            new = journal.loads(wanted)
+            found += new
+            generations = {str(base) for one in map(self._read, new) if (base := one.body.get("base")) is not None}
+        return found
 
 
 def days(profile: Profile, first: date | None, last: date | None, now: datetime) -> Period:

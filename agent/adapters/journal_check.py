@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from agent.adapters.journal_key import read_key, require_own_key
 from agent.adapters.sqlite_journal import SqliteJournal
 from agent.domain import chain
 from agent.domain.errors import JournalUnavailable
-from agent.domain.journal_events import PROTECTIVE_CHANGES
+from agent.domain.journal_events import PROTECTIVE_CHANGES, EventType
 
 _REPORT_EVERY: Final = 10_000
 # Bodies as bytes: what is no UTF-8 must not stop the walk before the record is named.
@@ -24,6 +25,7 @@ SELECT seq, at, type, salt, CAST(body AS BLOB), digest, link,
 FROM records ORDER BY seq
 """
 _KINDS: Final = "integertextblobtextblobblob"
+_PURGED: Final = "integertextblobnullblobblob"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,8 @@ class ChainCheck:
     """What is wrong with it; empty when the chain is whole."""
     head: str
     """The anchor to keep elsewhere for a later check; empty unless the chain is whole."""
+    purged: int = 0
+    """Records whose bodies were purged by retention."""
 
     @property
     def whole(self) -> bool:
@@ -98,14 +102,17 @@ def _walk(
         return anchor is not None and anchor.seq == seq and anchor != chain.Anchor.at(seq, link)
 
     previous, expected, protective_found = chain.first_link(key, journal_id), 1, 0
+    purged, purges = 0, 0
     if leaves_anchor(0, previous):
         return bad(1, "this is not the journal of the anchor")
     for seq, at_us, event_type, salt, body, digest, link, kinds in connection.execute(_RECORDS):
         if seq != expected:
             return bad(expected, f"record {expected} is missing; the next one there is {seq}")
-        if body is None or salt is None:
+        if kinds == _PURGED and salt == chain.purge_mark(key, seq, link):
+            purged += 1
+        elif body is None or salt is None:
             return bad(seq, f"the body of record {seq} was removed, and no purge says so")
-        if kinds != _KINDS or len(salt) != chain.SALT_BYTES or chain.digest(salt, body) != digest:
+        elif kinds != _KINDS or len(salt) != chain.SALT_BYTES or chain.digest(salt, body) != digest:
             return bad(seq, f"record {seq} was altered: its body does not match its digest")
         if chain.link(key, previous, seq, at_us, event_type, digest) != link:
             return bad(seq, f"record {seq} was altered, replaced or moved: it does not link to the one before it")
@@ -113,6 +120,8 @@ def _walk(
             return bad(seq, f"record {seq} is not the one of the anchor: it, or one before it, was replaced since")
         if event_type in PROTECTIVE_CHANGES:
             protective_found = seq
+        if event_type == EventType.JOURNAL_PURGED and body is not None:
+            purges += int(json.loads(body)["count"])
         previous, expected = link, seq + 1
         if seq % _REPORT_EVERY == 0:
             progress("verifying", seq, last_seq)
@@ -123,6 +132,8 @@ def _walk(
         return bad(last_seq + 1 if end > last_seq else max(end, 1), "the seal on the end of the journal is wrong")
     if protective != protective_found:
         return bad(max(end, 1), f"the journal's state names {protective} as its last protective record")
+    if purged != purges:
+        return bad(max(end, 1), f"{purged} bodies are gone, and the records of purges tell of {purges}")
     if anchor is not None and anchor.seq > end:
         return bad(
             expected, f"what follows record {end}, up to {anchor.seq}, is gone: the anchor says that it was there"
@@ -132,4 +143,4 @@ def _walk(
         return bad(1, f"the journal's indexes do not show all its records: {integrity}")
     progress("verifying", last_seq, last_seq)
     head = str(chain.Anchor.at(last_seq, last_link))
-    return ChainCheck(journal=journal_id, records=end, first_bad=None, problem="", head=head)
+    return ChainCheck(journal=journal_id, records=end, first_bad=None, problem="", head=head, purged=purged)

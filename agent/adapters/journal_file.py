@@ -3,7 +3,9 @@
 Tables (schema version 1):
   ``records``  seq, at (microseconds since 1970 UTC), type, salt, body (JSON text), digest, link. The columns
                ``number``, ``call``, ``verdict``, ``reason``, ``campaign``, ``seller`` and ``agent`` are computed from
-               the body by SQLite, for the indexes: there is no second copy that could say something else.
+               the body by SQLite, for the indexes: there is no second copy that could say something else. A purge
+               takes body and with it these columns and their index entries; where the salt was, the mark of the purge
+               stands (``agent.domain.chain``). Digest and link stay, and nobody can guess a body back from them.
   ``state``    one row: journal id, what its key must match, last seq, last link, its seal, and the last protective seq.
 """
 
@@ -53,6 +55,8 @@ def connect(path: Path, mode: Literal["rw", "ro"] = "rw") -> sqlite3.Connection:
     connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
     # FULL makes SQLite sync the write-ahead log at every commit; NORMAL would lose the last ones in a power cut.
     connection.execute("PRAGMA synchronous = FULL")
+    # What is purged is overwritten, in tables and indexes, also where pages were parted before.
+    connection.execute("PRAGMA secure_delete = ON")
     return connection
 
 

@@ -48,6 +48,8 @@ class _Waiting:
     """Events on their way to the disk, and the caller who waits for them."""
 
     events: Sequence[_Sealed]
+    purged: Sequence[int] = ()
+    """Records whose bodies go in the same transaction."""
     done: threading.Lock = field(default_factory=threading.Lock)
     seqs: tuple[int, ...] = ()
     error: Exception | None = None
@@ -93,7 +95,17 @@ class SqliteJournal:
 
     def append(self, events: Sequence[Event], deadline: Deadline) -> tuple[int, ...]:
         """See ``agent.domain.ports.Journal``."""
-        waiting = _Waiting([_sealed(event) for event in events])
+        return self._appended(_Waiting([_sealed(event) for event in events]), deadline)
+
+    def purge(self, event: Event, seqs: Sequence[int], deadline: Deadline) -> None:
+        """Append ``event`` and remove the bodies of the records ``seqs``, in one transaction.
+
+        What is left of them says that this was done, in a way that only who has the key can say it. Raises as
+        ``append``, and when one of them has no body; then nothing was removed.
+        """
+        self._appended(_Waiting([_sealed(event)], purged=tuple(seqs)), deadline)
+
+    def _appended(self, waiting: _Waiting, deadline: Deadline) -> tuple[int, ...]:
         waiting.done.acquire()
         self._queue.put(waiting)
         if not self._writer.is_alive():
@@ -101,6 +113,8 @@ class SqliteJournal:
         in_time = waiting.done.acquire(timeout=deadline.remaining_s())
         if not in_time and (waiting.take() or not waiting.done.acquire(timeout=_COMMIT_S)):
             raise JournalUnavailable(self._locked() or f"journal {self.path} did not reach the disk in time")
+        if isinstance(waiting.error, InputRejected):
+            raise waiting.error
         if waiting.error is not None:
             locked = getattr(waiting.error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY and self._locked()
             raise JournalUnavailable(locked or f"journal {self.path}: {waiting.error}") from waiting.error
@@ -155,6 +169,9 @@ class SqliteJournal:
     def _write_batch(self, connection: sqlite3.Connection, batch: list[_Waiting]) -> None:
         connection.execute("BEGIN IMMEDIATE")
         batch = [waiting for waiting in batch if waiting.take()]
+        for waiting in batch:
+            self._remove_bodies(connection, waiting)
+        batch = [waiting for waiting in batch if waiting.error is None]
         if not batch:
             connection.execute("ROLLBACK")
             return
@@ -178,6 +195,18 @@ class SqliteJournal:
             (seq, link, chain.head(self._key, seq, link), protective),
         )
         connection.execute("COMMIT")
+
+    def _remove_bodies(self, connection: sqlite3.Connection, waiting: _Waiting) -> None:
+        """Put the mark of a purge where salt and body were; a refusal is the error of that caller alone."""
+        found = connection.execute(
+            "SELECT seq, link FROM records WHERE seq IN (SELECT value FROM json_each(?)) AND body IS NOT NULL",
+            (json.dumps(waiting.purged),),
+        ).fetchall()
+        if len(found) != len(waiting.purged):
+            waiting.error = InputRejected("a body was removed already: another purge is at work")
+            return
+        marks = [(chain.purge_mark(self._key, seq, link), seq) for seq, link in found]
+        connection.executemany("UPDATE records SET body = NULL, salt = ? WHERE seq = ?", marks)
 
     # --- reading
 
@@ -208,9 +237,16 @@ class SqliteJournal:
     def records(
         self, where: str = "1", parameters: Sequence[object] = (), *, limit: int = -1, newest_first: bool = False
     ) -> Iterator[Record]:
-        """Records that match ``where`` (SQL over the columns in the module docstring), in order of ``seq``."""
+        """Records that match ``where`` (SQL over the columns in the module docstring), in order of ``seq``.
+
+        Those whose bodies were purged are left out; one whose body went in another way is an error.
+        """
         order = "DESC" if newest_first else "ASC"
-        query = f"SELECT seq, at, type, CAST(body AS BLOB) FROM records WHERE {where} ORDER BY seq {order} LIMIT ?"
+        there = "(body IS NOT NULL OR NOT is_purged(seq, link, salt))"
+        query = (
+            "SELECT seq, at, type, CAST(body AS BLOB) FROM records "
+            f"WHERE ({where}) AND {there} ORDER BY seq {order} LIMIT ?"
+        )
         with translated(self.path):
             for row in self._reader().execute(query, (*parameters, limit)):
                 yield self._record(*row)
@@ -225,16 +261,23 @@ class SqliteJournal:
             return chain.Anchor.at(*self._reader().execute("SELECT seq, link FROM state").fetchone())
 
     def _record(self, seq: int, at_us: int, event_type: str, body: bytes | None) -> Record:
+        if body is None:
+            raise JournalUnavailable(
+                f"record {seq} of journal {self.path} has no body, and no purge took it (bmn journal verify)"
+            )
         try:
             return Record(
                 seq=seq,
                 at=_EPOCH + timedelta(microseconds=at_us),
                 type=EventType(event_type),
-                body=json.loads(body.decode()) if body is not None else {},
+                body=json.loads(body.decode()),
             )
         except ValueError as error:
             problem = f"record {seq} of journal {self.path} cannot be read: it was altered (bmn journal verify)"
             raise JournalUnavailable(problem) from error
+
+    def _is_purged(self, seq: int, link: bytes, mark: bytes | None) -> bool:
+        return mark == chain.purge_mark(self._key, seq, link)
 
     def _reader(self) -> sqlite3.Connection:
         """This thread's own connection for reading."""
@@ -242,6 +285,7 @@ class SqliteJournal:
         if connection is None:
             connection = connect(self.path)
             connection.execute("PRAGMA query_only = ON")
+            connection.create_function("is_purged", 3, self._is_purged, deterministic=True)
             self._local.connection = connection
         return connection
 

@@ -114,6 +114,9 @@ class Load:
     files: tuple[str, ...]
     count: int
     record: int
+    base: Load | None
+    """For a list of changes: the load that it was applied to; None for a whole register, or when its record is gone."""
+    base_generation: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,7 +100,7 @@ def read_dossier(
     shown = [record for record in records if belongs(record, period, calls)]
     attempts = tuple(_attempts(shown, calls, profiles, records, loads))
     entries = tuple(_entry(one, period) for one in shown if one.body.get("call") not in calls)
-    rests_on = {record.seq for record in shown} | {item.load.record for item in attempts if item.load is not None}
+    rests_on = {record.seq for record in shown} | {one.record for item in attempts for one in _lineage(item.load)}
     return Dossier(
         number=number,
         since=period.since,
@@ -134,7 +134,7 @@ def _attempts(
         profile = profiles.get(str(screened.body["profile"]))
         generation = _text(screened, "generation")
         loaded = None if generation is None else loads.get(generation)
-        load = None if loaded is None or profile is None else _load(loaded, profile)
+        load = None if loaded is None or profile is None else _load(loaded, profile, loads)
         yield _attempt(screened, of_call, profile, load, [one for one in records if one.seq < screened.seq])
 
 
@@ -206,8 +206,16 @@ def _window(screened: Record, reason: Reason, profile: Profile | None, load: Loa
     return WindowAnswer.OUTSIDE if profile.is_stale(generation, screened.at) else WindowAnswer.INSIDE
 
 
-def _load(record: Record, profile: Profile) -> Load:
-    body = record.body
+def _lineage(load: Load | None) -> Iterator[Load]:
+    """A load, and those that it was made of."""
+    while load is not None:
+        yield load
+        load = load.base
+
+
+def _load(record: Record, profile: Profile, loads: Mapping[str, Record]) -> Load:
+    body, on = record.body, _text(record, "base")
+    base = loads.get(on) if on is not None else None
     as_of, loaded_at = date.fromisoformat(str(body["as_of"])), datetime.fromisoformat(str(body["loaded_at"]))
     generation = Generation(
         id=str(body["generation"]),
@@ -227,6 +235,8 @@ def _load(record: Record, profile: Profile) -> Load:
         files=tuple(str(file["name"]) for file in files if isinstance(file, dict)) if isinstance(files, list) else (),
         count=generation.count,
         record=record.seq,
+        base=_load(base, profile, loads) if base is not None and base.seq < record.seq else None,
+        base_generation=on,
     )
 
 
@@ -365,7 +375,8 @@ def _unknown_of(attempt: Attempt) -> Iterator[UnknownKind]:
         yield UnknownKind.NOTICE_UNMEASURED
     if any(choice.applied_ms is None and _changes_lists(choice) for choice in attempt.choices):
         yield UnknownKind.CHOICE_NOT_APPLIED
-    if attempt.generation is not None and attempt.load is None:
+    broken = any(one.base_generation is not None and one.base is None for one in _lineage(attempt.load))
+    if broken or (attempt.generation is not None and attempt.load is None):
         yield UnknownKind.LOAD_MISSING
     if attempt.reason is Reason.EXEMPT_CUSTOMER and not attempt.customers:
         yield UnknownKind.CUSTOMER_MISSING

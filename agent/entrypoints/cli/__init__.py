@@ -30,7 +30,11 @@ _COMMANDS: Final = {
         "evidence",
         "Everything on one number in one document, with its proof.",
     ),
-    "journal": ("agent.entrypoints.cli.journal", "journal", "Check the evidence."),
+    "journal": (
+        "agent.entrypoints.cli.journal",
+        "journal",
+        "Check the evidence, and let go what is past its retention.",
+    ),
     "log": ("agent.entrypoints.cli.log", "log", "Show screened calls: what was blocked, what was dialled, and why."),
     "optout": ("agent.entrypoints.cli.optout", "optout", "Consumers who object to one seller."),
     "rebuild": ("agent.entrypoints.cli.rebuild", "rebuild", "Fill Redis again from the journal and the register file."),

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from agent.adapters.journal_check import verify as verify_chain
+from agent.bootstrap import retention
 from agent.domain.chain import Anchor
 from agent.domain.wording import counted
 from agent.entrypoints.cli import context, output
@@ -16,7 +17,7 @@ from agent.entrypoints.cli import context, output
 
 @click.group()
 def journal() -> None:
-    """Check the evidence."""
+    """Check the evidence, and let go what is past its retention."""
 
 
 class _Anchor(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on, not before
@@ -48,8 +49,42 @@ def verify(expect: Anchor | None, as_json: bool) -> None:
         output.print_json({**dataclasses.asdict(check), "whole": check.whole})
     elif check.whole:
         click.echo(f"whole: {counted(check.records, 'record')}, none altered, removed or moved")
+        if check.purged:
+            click.echo(f"of {counted(check.purged, 'record')} the body was purged by retention; the chain holds")
         click.echo(f"head {check.head}: keep it elsewhere; --expect {check.head} finds a journal that was set back")
     else:
         click.echo(f"BROKEN at record {check.first_bad}: {check.problem}")
         click.echo(f"records before it that hold: {check.records:,}")
     sys.exit(0 if check.whole else 1)
+
+
+@journal.command(short_help="Remove the bodies of records that are past their retention.")
+@click.option("--dry-run", is_flag=True, help="Only tell what would go.")
+@click.option("--vacuum", is_flag=True, help="Write the file anew, smaller. Calls are blocked meanwhile.")
+@click.option("--trust-clock", is_flag=True, help="The newest record is more than a month old, and that is right.")
+@output.json_option
+def purge(dry_run: bool, vacuum: bool, trust_clock: bool, as_json: bool) -> None:
+    """Remove what is past its period ([retention] in the configuration): bodies, and the numbers in the indexes.
+
+    What is in force stays: opt-outs, registrations taken in calls, customers, and wishes that the registrar does not
+    have yet. What ended counts from its end. The chain stays whole (bmn journal verify tells how many bodies went), and
+    a journal.purged says what went. Calls are screened meanwhile.
+
+    Backups and documents that were exported are not touched. Exit code 1 when the bodies went but a reader kept a copy
+    of them in the write-ahead log: run it again.
+    """
+    with context.application() as app, output.progress_bar() as progress:
+        done = retention(app).purge(progress, dry_run=dry_run, trust_clock=trust_clock, vacuum=vacuum)
+    if as_json:
+        until = {str(kind): moment for kind, moment in done.until.items()}
+        counts = {str(event): count for event, count in done.counts.items()}
+        output.print_json(
+            {"dry_run": dry_run, "count": done.count, "counts": counts, "until": until, "wiped": done.wiped}
+        )
+    else:
+        for event, count in done.counts.items():
+            click.echo(f"{event:26} {count:>12,}")
+        click.echo(f"{counted(done.count, 'record')} {'would lose' if dry_run else 'lost'} the body")
+        if not done.wiped:
+            click.echo("somebody reads the journal all the time, so the write-ahead log still has them: run it again")
+    sys.exit(0 if done.wiped else 1)

@@ -1,0 +1,103 @@
+"""The journal as a purge sees it, and how its bytes are made to be gone from the files."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from agent.adapters.journal_file import connect, translated
+from agent.adapters.sqlite_journal import SqliteJournal
+from agent.domain.deadline import Deadline
+from agent.domain.journal_events import Event, EventType, Record
+from agent.domain.retention import FOLDED, Aged
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FOLDED: Final = ", ".join(f"'{name}'" for name in sorted(FOLDED))
+_WIPE_TRIES: Final = 5
+"""Each waits for two seconds until nobody reads what must go."""
+
+
+class JournalPurge:
+    """See ``agent.retention.PurgeRecords``."""
+
+    def __init__(self, journal: SqliteJournal) -> None:
+        self._journal = journal
+
+    def newest(self) -> datetime | None:
+        """When the newest record was made."""
+        with self._connected() as connection:
+            row = connection.execute("SELECT at FROM records ORDER BY seq DESC LIMIT 1").fetchone()
+        return None if row is None else _moment(row[0])
+
+    def last_before(self, until: datetime) -> int:
+        """Found by halving, for there is no index on times."""
+        with self._connected() as connection:
+            low, (high,) = 0, connection.execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()
+            while low < high:
+                middle = (low + high + 1) // 2
+                row = connection.execute("SELECT at FROM records WHERE seq = ?", (middle,)).fetchone()
+                if row is not None and row[0] < _microseconds(until):
+                    low = middle
+                else:
+                    high = middle - 1
+        return low
+
+    def aged(self, until: Mapping[EventType, datetime], after: int, last: int, limit: int) -> list[Aged]:
+        """Read in the order of the table: by the index on types, each step would sort all that follows."""
+        older = " OR ".join("(+type = ? AND at < ?)" for _ in until)
+        pairs = [value for event, moment in until.items() for value in (event, _microseconds(moment))]
+        query = (
+            "SELECT seq, at, type, call FROM records "
+            f"WHERE seq > ? AND seq <= ? AND body IS NOT NULL AND ({older}) ORDER BY seq LIMIT ?"
+        )
+        with self._connected() as connection:
+            rows = connection.execute(query, (after, last, *pairs, limit)).fetchall()
+        return [Aged(seq=seq, at=_moment(at), type=EventType(kind), call=call) for seq, at, kind, call in rows]
+
+    def numbers(self, until: datetime) -> list[str]:
+        """The numbers that have a record which is looked at number by number, and was made before then."""
+        query = f"SELECT DISTINCT number FROM records WHERE type IN ({_FOLDED}) AND at < ? AND number IS NOT NULL"
+        with self._connected() as connection:
+            return [number for (number,) in connection.execute(query, (_microseconds(until),))]
+
+    def of_number(self, number: str) -> list[Record]:
+        """The records of a number that are looked at together, in order."""
+        return list(self._journal.records(f"number = ? AND type IN ({_FOLDED})", (number,)))
+
+    def protective_head(self) -> int:
+        """See ``agent.domain.ports.Journal``."""
+        return self._journal.protective_head()
+
+    def purge(self, event: Event, seqs: Sequence[int], deadline: Deadline) -> None:
+        """See ``SqliteJournal.purge``."""
+        self._journal.purge(event, seqs, deadline)
+
+    def wipe(self) -> bool:
+        """Bring the write-ahead log into the file, where purged bodies are zeros, and cut it off."""
+        with self._connected() as connection:
+            for _ in range(_WIPE_TRIES):
+                busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                if not busy:
+                    return True
+        return False
+
+    def vacuum(self) -> None:
+        """Write the whole file anew, without what older versions left in free places."""
+        with self._connected() as connection:
+            connection.execute("VACUUM")
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        with translated(self._journal.path), contextlib.closing(connect(self._journal.path)) as connection:
+            yield connection
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _moment(at_us: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=at_us)

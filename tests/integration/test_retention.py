@@ -1,0 +1,235 @@
+"""``bmn journal purge``: what is past its period is gone to the byte, and nothing else changes."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import threading
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from agent.adapters.journal_views import JournalCalls
+from agent.bootstrap import Application, retention
+from agent.domain.choice import Answer, Source
+from agent.domain.deadline import Deadline
+from agent.domain.errors import InputRejected, JournalUnavailable
+from agent.domain.journal_events import EventType
+from agent.domain.phone_number import PhoneNumber
+from agent.domain.standing import standing
+from agent.retention import Purge
+from agent.screening import ScreenRequest
+from tests.conftest import load_register, wired
+from tests.integration.aged_journal import NOW, AgedJournal
+from tests.integration.test_cli import Bmn
+
+NUMBERS = [f"+3161234{last:04d}" for last in range(40)]
+OLD = NOW - timedelta(days=2_000)
+"""Past every period."""
+CAMPAIGNS = ("energy", "solar", "charity", "loans")
+
+
+@pytest.fixture
+def site(tmp_path: Path, redis_url: str) -> Bmn:
+    """Its commands."""
+    return Bmn(tmp_path, redis_url)
+
+
+@pytest.fixture
+def old(app: Application, monkeypatch: pytest.MonkeyPatch) -> AgedJournal:
+    """The same site's journal."""
+    return AgedJournal(app, monkeypatch)
+
+
+def purged(app: Application, **options: bool) -> Purge:
+    """What a purge says."""
+    return retention(app).purge(lambda *_: None, **{"dry_run": False, **options})
+
+
+def verdicts(app: Application) -> dict[tuple[str, str], str]:
+    """Of every number in every campaign."""
+    app.outbox.drain()
+    found = {}
+    for number in NUMBERS:
+        for campaign in CAMPAIGNS:
+            request = ScreenRequest(number=number, campaign=campaign, agent="", source="command")
+            screened, _ = app.screening.screen(request, Deadline.after_ms(5_000))
+            found[number, campaign] = str(screened.decision.reason)
+    return found
+
+
+def stands(app: Application) -> dict[str, Any]:
+    """What holds of every number, with the records that it rests on."""
+    calls = JournalCalls(app.journal)
+    found = {}
+    for number in NUMBERS:
+        now = standing(calls.choices_of(number, app.journal.head().seq))
+        optouts = {seller: one.seq for seller, one in now.optouts.items() if one is not None}
+        blocked = {entry for entry, blocks in now.registrations.items() if blocks}
+        phone = PhoneNumber(digits=number.removeprefix("+"))
+        customers = [
+            one.since
+            for seller in ("acme", "bank")
+            for one in app.seller_lists.customers(seller, None)
+            if one.number == phone
+        ]
+        found[number] = (optouts, {seller: one.seq for seller, one in now.listed.items()}, blocked, customers)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_everybody_gets_the_same_verdicts_as_before(
+    app: Application, old: AgedJournal, site: Bmn, redis_url: str, seed: int
+) -> None:
+    """After a purge of random lives of twelve years: in Redis as it is, and in one that is filled from what is left."""
+    load_register(app, "0612340000\n0612340001\n0612340002\n")
+    old.live_through(NUMBERS, 12, 700, random.Random(seed))
+    before = verdicts(app), stands(app), list(app.registrations.all())
+    assert len(set(before[0].values())) >= 4
+    done = purged(app)
+    assert done.count > 300
+    assert done.wiped
+    after = verdicts(app), stands(app), list(app.registrations.all())
+    assert after[:2] == before[:2]
+    kept = {item.call: item for item in after[2]}
+    for item in before[2]:
+        if item.state == "pending":
+            assert kept[item.call] == item
+        elif item.wish.register:  # that the call ended is of no use any more once it was handed over
+            assert replace(kept[item.call], ended_at=None) == replace(item, ended_at=None)
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    site("rebuild")
+    assert verdicts(app) == before[0]
+    told = site.json("journal", "verify")
+    assert (told["whole"], told["purged"]) == (True, done.count)
+    assert purged(app).count == 0
+
+
+def test_the_number_is_gone_from_every_file(app: Application, old: AgedJournal, site: Bmn, tmp_path: Path) -> None:
+    """Journal, write-ahead log, all of it; who objected is there still."""
+    gone, protected = "+31687654321", "+31687650000"
+    for step in range(300):
+        moment = OLD + timedelta(minutes=step)
+        call = old.call(moment, gone)
+        seq = old.say(moment, gone, call, Source.AGENT, Answer.SELLER_OPTOUT)
+        old.undo(moment, gone, call, seq, Answer.SELLER_OPTOUT)
+        old.call(moment, f"+3161111{step:04d}")
+    old.append(OLD, EventType.OPTOUT_ADDED, seller="acme", number=protected, source="letter", by="tests")
+    old.append(NOW, EventType.AGENT_STARTED, host="here", pid=1, version="1", listen="-")
+    journal = tmp_path / "journal.db"
+    with closing(sqlite3.connect(journal)) as connection:
+        assert connection.execute("SELECT count(*) FROM records WHERE number = ?", (gone,)).fetchone() == (900,)
+    dry = site.json("journal", "purge", "--dry-run")
+    assert dry["count"] == 1_200
+    assert site.json("journal", "verify")["purged"] == 0
+    assert site.json("journal", "purge")["counts"] == dry["counts"]
+    for file in tmp_path.iterdir():
+        content = file.read_bytes()
+        assert b"87654321" not in content, file.name
+        assert b"61111" not in content, file.name
+    with closing(sqlite3.connect(journal)) as connection:
+        assert connection.execute("SELECT number FROM records WHERE number IS NOT NULL").fetchall() == [(protected,)]
+    assert "1,200 records the body was purged" in site("journal", "verify")
+
+
+def test_what_ended_counts_from_its_end(app: Application, old: AgedJournal) -> None:
+    """A customer of long ago who left last year explains the calls of these years."""
+    number = NUMBERS[0]
+    entry = {"seller": "acme", "product_group": "energy-contract", "number": number, "by": "tests"}
+    sale = {"sold_on": "2016-01-05", "product": "Stroom", "source": "test"}
+    added = old.append(OLD - timedelta(days=900), EventType.CUSTOMER_ADDED, **entry, **sale)
+    again = old.append(OLD, EventType.CUSTOMER_ADDED, **entry, **sale)
+    old.append(NOW - timedelta(days=300), EventType.CUSTOMER_REMOVED, **entry, reason="left")
+    assert dict(purged(app, trust_clock=True).counts) == {EventType.CUSTOMER_ADDED: 1}
+    assert app.journal.record(added) is None
+    assert app.journal.record(again) is not None
+
+
+def test_a_registration_that_is_pending_keeps_its_whole_call(app: Application, old: AgedJournal) -> None:
+    """The registrar does not have it yet, however old it is."""
+    number = NUMBERS[0]
+    call = old.call(OLD, number)
+    old.say(OLD, number, call, Source.AGENT, Answer.REGISTER_WITH_CHARITIES)
+    old.finish(OLD, number, call)
+    other = old.call(OLD, NUMBERS[1])
+    old.append(NOW, EventType.AGENT_STARTED, host="here", pid=1, version="1", listen="-")
+    before = list(app.registrations.all())
+    assert purged(app).count == 1
+    assert list(app.registrations.all()) == before
+    calls = JournalCalls(app.journal)
+    assert (len(calls.of_call(call)), len(calls.of_call(other))) == (3, 0)
+
+
+def test_calls_are_screened_during_a_purge(app: Application, old: AgedJournal, tmp_path: Path, redis_url: str) -> None:
+    """By another process's journal: each is answered with a verdict of its own while bodies are going."""
+    for step in range(60):
+        old.call(OLD + timedelta(minutes=step), NUMBERS[0])
+    load_register(app, "0612340001\n")
+    seen: list[str] = []
+    with wired(tmp_path, redis_url) as service:
+        use_case = retention(app)
+        turn = threading.Event()
+
+        def screen_one(_: float) -> None:
+            request = ScreenRequest(number=NUMBERS[2], campaign="energy", agent="", source="fastagi")
+            seen.append(str(service.screening.screen(request, Deadline.after_ms(1_000))[0].decision.reason))
+            turn.set()
+
+        use_case._pause = screen_one
+        import agent.retention
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(agent.retention, "_CHUNK", 10)
+            assert use_case.purge(lambda *_: None, dry_run=False).count == 60
+    assert turn.is_set()
+    assert seen == ["not_registered"] * 6
+
+
+def test_bodies_that_went_without_a_purge_are_found(app: Application, old: AgedJournal, site: Bmn) -> None:
+    """By the shell, with and without a mark; and readers do not pass them over, for they may be opt-outs."""
+    old.call(OLD, NUMBERS[0])
+    hidden = old.append(NOW, EventType.OPTOUT_ADDED, seller="acme", number=NUMBERS[1], source="letter", by="tests")
+    old.append(NOW, EventType.AGENT_STARTED, host="here", pid=1, version="1", listen="-")
+    assert purged(app).count == 1
+    journal = app.settings.journal.path
+    with closing(sqlite3.connect(journal, isolation_level=None)) as connection:
+        (mark,) = connection.execute("SELECT salt FROM records WHERE seq = 1").fetchone()
+        for salt in (None, mark):
+            connection.execute("UPDATE records SET body = NULL, salt = ? WHERE seq = ?", (salt, hidden))
+            told = site.json("journal", "verify", code=1)
+            assert (told["first_bad"], told["whole"]) == (hidden, False)
+            with pytest.raises(JournalUnavailable, match="no purge took it"):
+                app.journal.list_changes(0, 10)
+
+
+def test_a_clock_that_is_wrong_takes_nothing(app: Application, old: AgedJournal, site: Bmn) -> None:
+    """What it would take cannot be brought back."""
+    old.call(OLD, NUMBERS[0])
+    assert "set the clock" in site("journal", "purge", code=4)
+    assert site.json("journal", "verify")["purged"] == 0
+    assert site.json("journal", "purge", "--trust-clock")["count"] == 1
+
+
+def test_two_purges_at_once_count_each_body_once(app: Application, old: AgedJournal, site: Bmn) -> None:
+    """The second is refused what the first took, and the counts agree."""
+    for step in range(20):
+        old.call(OLD + timedelta(minutes=step), NUMBERS[0])
+    use_case = retention(app)
+    remove, told = use_case._remove, []
+
+    def remove_late(*arguments: Any) -> None:
+        told.append(site("journal", "purge", "--trust-clock"))
+        remove(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(use_case, "_remove", remove_late)
+        with pytest.raises(InputRejected, match="another purge is at work"):
+            use_case.purge(lambda *_: None, dry_run=False, trust_clock=True)
+    assert len(told) == 1
+    assert (site.json("journal", "verify")["purged"], app.journal.head().seq) == (20, 21)
