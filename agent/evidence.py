@@ -17,7 +17,8 @@ from zoneinfo import ZoneInfo
 
 from agent.domain.deadline import Deadline
 from agent.domain.dossier import Dossier
-from agent.domain.dossier_reading import Period, Surroundings, read_dossier
+from agent.domain.dossier_reading import Period, read_dossier
+from agent.domain.dossier_unknowns import Surroundings
 from agent.domain.journal_events import Event, EventType, Record
 from agent.domain.merkle import Proofs
 from agent.domain.phone_number import PhoneNumber

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.domain.dossier_reading import Period, belongs, calls_in
+from agent.domain.errors import JournalUnavailable
 from agent.domain.journal_events import Record
 from agent.domain.ports import Progress
 from agent.domain.sealed_record import SealedRecord
@@ -51,14 +52,22 @@ class EvidenceCheck:
                 problems += [problem] if problem else []
             if not problems:
                 problems += self._left_out(journal, document)
-                last = journal.record(document.size)
-                proofs = journal.prove(document.size, (), progress)
-                if proofs.root != document.root or (last is not None and last.link != document.head):
+                if not self._same_tree(journal, document, progress):
                     problems.append(
                         f"the journal is not the one of the export any more: a record up to {document.size} was "
-                        "altered (bmn journal verify names it)"
+                        "altered or removed (bmn journal verify names it)"
                     )
         return Matched(problems=tuple(problems), purged=purged)
+
+    def _same_tree(self, journal: EvidenceSnapshot, document: Document, progress: Progress) -> bool:
+        """Whether the journal, up to the export, has the root and the head of that day."""
+        last = journal.record(document.size)
+        if last is not None and last.link != document.head:
+            return False
+        try:
+            return journal.prove(document.size, (), progress).root == document.root
+        except JournalUnavailable:
+            return False
 
     def _left_out(self, journal: EvidenceSnapshot, document: Document) -> list[str]:
         """Records of the number that belong in the document and are not in it."""

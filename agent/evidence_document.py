@@ -143,9 +143,10 @@ def check(file: bytes) -> Document:
     try:
         found = json.loads(file if page is None else _cut_out(page))
         document = _read(found)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DocumentBroken(f"it cannot be read any more: {error or type(error).__name__}") from error
-    for problem in _problems(found, document, file, page):
+        problem = next(_problems(found, document, file, page), None)
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise DocumentBroken(f"it cannot be read any more ({type(error).__name__}: {error})") from error
+    if problem is not None:
         raise DocumentBroken(problem)
     return document
 

@@ -8,7 +8,6 @@ from datetime import date, datetime
 from typing import Final
 
 from agent.domain.call_story import CallStory
-from agent.domain.choice import Answer
 from agent.domain.dossier import (
     Attempt,
     ChoiceMade,
@@ -21,12 +20,11 @@ from agent.domain.dossier import (
     NoticePlayed,
     RegisterAnswer,
     RegistrarStep,
-    Unknown,
-    UnknownKind,
     WindowAnswer,
 )
+from agent.domain.dossier_unknowns import Surroundings, lineage, unknowns
 from agent.domain.journal_events import EventType, Record
-from agent.domain.model import Generation, Notice, Reason, Verdict
+from agent.domain.model import Generation, Reason, Verdict
 from agent.domain.phone_number import PhoneNumber
 from agent.domain.profile import Profile
 from agent.domain.standing import STANDING, standing
@@ -36,11 +34,6 @@ LASTING: Final = STANDING | {EventType.CUSTOMER_ADDED, EventType.CUSTOMER_REMOVE
 _CUSTOMER: Final = frozenset({EventType.CUSTOMER_ADDED, EventType.CUSTOMER_REMOVED})
 _REGISTERED: Final = frozenset({Reason.REGISTERED, Reason.REGISTERED_SECTOR, Reason.REGISTERED_CHARITIES})
 _IN_DETAIL: Final = frozenset({"call", "number", "seller"})
-_GENERAL: Final = (
-    *(UnknownKind.ANSWERED, UnknownKind.OFFER, UnknownKind.HEARD, UnknownKind.REDIS, UnknownKind.CLOCK),
-    *(UnknownKind.OUTSIDE, UnknownKind.SPELLING, UnknownKind.REGISTER_FILE),
-)
-"""Holds of every dossier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,22 +46,6 @@ class Period:
     def holds(self, moment: datetime) -> bool:
         """Whether ``moment`` is in it."""
         return self.since <= moment < self.until
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What the journal holds around a number's own records."""
-
-    journal: str
-    upto: int
-    begins: datetime | None
-    """When its first record was made; None when there is none."""
-    purged: int
-    """Records of the period whose bodies were purged, of whatever number."""
-    scrubs: int
-    """Scrubs in the period."""
-    reveals: int
-    """Times in the period that full numbers were shown without this one being named."""
 
 
 def belongs(record: Record, period: Period, calls: frozenset[str]) -> bool:
@@ -100,7 +77,7 @@ def read_dossier(
     shown = [record for record in records if belongs(record, period, calls)]
     attempts = tuple(_attempts(shown, calls, profiles, records, loads))
     entries = tuple(_entry(one, period) for one in shown if one.body.get("call") not in calls)
-    rests_on = {record.seq for record in shown} | {one.record for item in attempts for one in _lineage(item.load)}
+    rests_on = {record.seq for record in shown} | {one.record for item in attempts for one in lineage(item.load)}
     return Dossier(
         number=number,
         since=period.since,
@@ -112,7 +89,7 @@ def read_dossier(
         attempts=attempts,
         entries=entries,
         in_force=_in_force([one for one in records if one.at < period.until]),
-        unknown=tuple(_unknown(attempts, around)),
+        unknown=tuple(unknowns(attempts, around)),
         records=tuple(sorted(rests_on)),
     )
 
@@ -204,13 +181,6 @@ def _window(screened: Record, reason: Reason, profile: Profile | None, load: Loa
         sha256=load.sha256,
     )
     return WindowAnswer.OUTSIDE if profile.is_stale(generation, screened.at) else WindowAnswer.INSIDE
-
-
-def _lineage(load: Load | None) -> Iterator[Load]:
-    """A load, and those that it was made of."""
-    while load is not None:
-        yield load
-        load = load.base
 
 
 def _load(record: Record, profile: Profile, loads: Mapping[str, Record]) -> Load:
@@ -347,47 +317,6 @@ def _in_force(records: Sequence[Record]) -> InForce:
         registrations=tuple((profile, str(what)) for (profile, what), blocks in now.registrations.items() if blocks),
         customers=tuple((*key, one.seq) for key, one in _customers(records, None).items()),
     )
-
-
-def _unknown(attempts: Sequence[Attempt], around: Surroundings) -> Iterator[Unknown]:
-    for attempt in attempts:
-        for kind in _unknown_of(attempt):
-            yield Unknown(kind=kind, call=attempt.call)
-    counted = {
-        UnknownKind.PURGED: around.purged,
-        UnknownKind.SCRUBS: around.scrubs,
-        UnknownKind.REVEALS: around.reveals,
-    }
-    yield from (Unknown(kind=kind, count=count) for kind, count in counted.items() if count)
-    yield Unknown(kind=UnknownKind.BEFORE_JOURNAL, since=around.begins)
-    yield from (Unknown(kind=kind) for kind in _GENERAL)
-
-
-def _unknown_of(attempt: Attempt) -> Iterator[UnknownKind]:
-    ending = attempt.ending
-    if attempt.verdict is Verdict.ALLOW and attempt.source == "command":
-        yield UnknownKind.FROM_COMMAND
-    elif attempt.verdict is Verdict.ALLOW and ending is None:
-        yield UnknownKind.NOT_FINISHED
-    if ending is not None and ending.answered and attempt.notice_due is Notice.REQUIRED and not attempt.notices:
-        yield UnknownKind.NOTICE_NOT_FOLLOWED
-    if any(notice.heard_ms and notice.long_ms is None for notice in attempt.notices):
-        yield UnknownKind.NOTICE_UNMEASURED
-    if any(choice.applied_ms is None and _changes_lists(choice) for choice in attempt.choices):
-        yield UnknownKind.CHOICE_NOT_APPLIED
-    broken = any(one.base_generation is not None and one.base is None for one in _lineage(attempt.load))
-    if broken or (attempt.generation is not None and attempt.load is None):
-        yield UnknownKind.LOAD_MISSING
-    if attempt.reason is Reason.EXEMPT_CUSTOMER and not attempt.customers:
-        yield UnknownKind.CUSTOMER_MISSING
-    if len(attempt.customers) > 1:
-        yield UnknownKind.CUSTOMER_AMBIGUOUS
-    if attempt.voicemail:
-        yield UnknownKind.MACHINE
-
-
-def _changes_lists(choice: ChoiceMade) -> bool:
-    return choice.answer not in (Answer.OFFERED, Answer.DECLINED, Answer.VOICEMAIL)
 
 
 def _text(record: Record, field: str) -> str | None:
