@@ -194,6 +194,16 @@ def test_digits_that_were_exchanged_in_a_document_that_was_sealed_again_are_foun
             check(forged(change))
 
 
+@pytest.mark.parametrize("name", ["digest", "link", "salt", "seq"])
+def test_a_change_of_the_record_of_the_export_is_found(site: Bmn, name: str) -> None:
+    """Its link, too, which nothing but the seal and the journal holds."""
+    document = json.loads(made(site, "d.json").read_text())
+    value = document["export"][name]
+    document["export"][name] = value + 1 if isinstance(value, int) else value.translate(str.maketrans("01", "10"))
+    with pytest.raises(DocumentBroken, match="the export itself, was altered"):
+        check(as_file(document))
+
+
 TAMPERING = {
     "UPDATE records SET body = replace(body, 'allow', 'alloy') WHERE seq = {seq}": "the body of record {seq} was",
     "UPDATE records SET body = NULL, salt = NULL WHERE seq = {seq}": "the body of record {seq} was",

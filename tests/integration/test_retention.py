@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import redis
 
+from agent.adapters import redis_keys
 from agent.adapters.journal_views import JournalCalls
 from agent.bootstrap import Application, retention
 from agent.domain.choice import Answer, Source
@@ -164,6 +165,49 @@ def test_a_registration_that_is_pending_keeps_its_whole_call(app: Application, o
     assert list(app.registrations.all()) == before
     calls = JournalCalls(app.journal)
     assert (len(calls.of_call(call)), len(calls.of_call(other))) == (3, 0)
+
+
+def test_a_withdrawal_that_the_registrar_has_to_hear_of_keeps_its_choices(app: Application, old: AgedJournal) -> None:
+    """Nothing of it is in force, but the registrar still believes it."""
+    call = old.call(OLD, NUMBERS[0])
+    key = old.say(OLD, NUMBERS[0], call, Source.AGENT, Answer.REGISTER_WITH_CHARITIES)
+    told = {"batch": "b1", "action": "register", "scope": "everything", "charities": "yes", "profile": "nl-bmnr"}
+    old.append(OLD, EventType.REGISTRATION_EXPORTED, call=call, number=NUMBERS[0], **told)
+    old.undo(OLD, NUMBERS[0], call, key, Answer.REGISTER_WITH_CHARITIES)
+    before = list(app.registrations.all())
+    assert [(item.state, item.action) for item in before] == [("pending", "withdraw")]
+    assert purged(app, trust_clock=True).count == 0
+    assert list(app.registrations.all()) == before
+
+
+def test_screening_goes_on_when_all_list_changes_are_past_their_period(
+    app: Application, old: AgedJournal, redis_url: str
+) -> None:
+    """It looks for the newest that protects, so that one stays; an empty Redis must be able to reach it."""
+    load_register(app, "0612340001\n")
+    entry = {"seller": "acme", "product_group": "energy-contract", "number": NUMBERS[0], "by": "tests"}
+    for step in range(3):
+        moment = OLD + timedelta(days=step)
+        sale = {"sold_on": "2014-01-05", "product": "Stroom", "source": "test"}
+        old.append(moment, EventType.CUSTOMER_ADDED, **entry, **sale)
+        old.append(moment, EventType.CUSTOMER_REMOVED, **entry, reason="left")
+    before = verdicts(app)
+    assert purged(app).count == 5
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(redis_keys.APPLIED, "nonsense")
+    app.outbox.replay(lambda *_: None, take_over=False)
+    assert verdicts(app) == before
+    assert "lookup_unavailable" not in before.values()
+
+
+def test_a_body_that_came_back_is_found(app: Application, old: AgedJournal, site: Bmn) -> None:
+    """From a copy: it matches its digest, but the purge said that it was gone."""
+    old.call(OLD, NUMBERS[0])
+    with closing(sqlite3.connect(app.settings.journal.path, isolation_level=None)) as connection:
+        row = connection.execute("SELECT salt, body FROM records WHERE seq = 1").fetchone()
+        assert purged(app, trust_clock=True).count == 1
+        connection.execute("UPDATE records SET salt = ?, body = ? WHERE seq = 1", row)
+    assert "0 bodies are gone, and the records of purges tell of 1" in site("journal", "verify", code=1)
 
 
 def test_calls_are_screened_during_a_purge(app: Application, old: AgedJournal, tmp_path: Path, redis_url: str) -> None:
