@@ -27,6 +27,7 @@ from agent.choices import Choices
 from agent.config import Settings
 from agent.domain.model import Campaign
 from agent.domain.profile import PROFILES
+from agent.domain.watch import Watch
 from agent.finishing import Finishing
 from agent.generation_keeping import GenerationKeeping
 from agent.health_checks import Site
@@ -37,9 +38,11 @@ from agent.registrations import Registrations
 from agent.screening import Screening
 from agent.scrub_checks import ScrubChecks
 from agent.seller_lists import SellerLists
+from agent.service_state import OpenRegistrations, ServiceState
 
 if TYPE_CHECKING:
     from agent.evidence import Evidence
+    from agent.metrics import Metrics
     from agent.register_loading import RegisterLoading
     from agent.retention import Retention
     from agent.scrubbing import Scrubbing
@@ -73,6 +76,8 @@ class Application:
     scrub_checks: ScrubChecks
     by: str
     """The system user on whose behalf this process runs."""
+    watch: Watch
+    """Told what happens."""
 
     def __enter__(self) -> Self:
         return self
@@ -88,16 +93,18 @@ class Application:
         self.redis.close()
 
 
-def bootstrap(settings: Settings) -> Application:
-    """Wire everything. Raises ``JournalUnavailable``; Redis is not contacted yet."""
-    journal = SqliteJournal(settings.journal.path, settings.journal.key_path)
-    redis = _redis(settings)
+def bootstrap(settings: Settings, watch: Watch | None = None) -> Application:
+    """Wire everything, to tell ``watch`` what happens. Raises ``JournalUnavailable``; Redis is not contacted yet."""
+    watch = watch or Watch()
+    journal = SqliteJournal(settings.journal.path, settings.journal.key_path, watch=watch)
+    redis = _redis(settings, watch)
     calls = JournalCalls(journal)
     outbox = Outbox(journal, calls, RedisListChanges(redis, journal.id, journal.mark), now_utc, _log_restart)
     generations = RedisGenerations(redis)
     by = getpass.getuser()
     campaigns = settings.domain_campaigns()
-    choices = Choices(journal, calls, outbox, {key: campaign.sector for key, campaign in campaigns.items()})
+    sectors = {key: campaign.sector for key, campaign in campaigns.items()}
+    choices = Choices(journal, calls, outbox, sectors, watch)
     return Application(
         settings=settings,
         campaigns=campaigns,
@@ -145,6 +152,38 @@ def bootstrap(settings: Settings) -> Application:
         ),
         scrub_checks=ScrubChecks(journal, now_utc),
         by=by,
+        watch=watch,
+    )
+
+
+def metrics(settings: Settings) -> Metrics:
+    """What counts for ``/metrics``; apart, for a classic AGI script would only wait for the library."""
+    from importlib.metadata import version
+
+    from prometheus_client import CollectorRegistry, disable_created_metrics
+
+    from agent.metrics import Metrics
+
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series a counter, of no use
+    return Metrics(
+        CollectorRegistry(),
+        settings.campaigns,
+        version=version("bel-me-niet-agent"),
+        screening_deadline_ms=settings.agi.deadline_ms,
+    )
+
+
+def service_state(app: Application) -> ServiceState:
+    """What ``/metrics`` tells besides of Redis and the journal."""
+    used = {app.settings.dialling.profile, *(campaign.profile for campaign in app.campaigns.values())}
+    return ServiceState(
+        server=app.redis,
+        generations=RedisGenerations(app.redis),
+        outbox=app.outbox,
+        registrations=OpenRegistrations(JournalCalls(app.journal), lambda: app.journal.head().seq),
+        profiles=PROFILES,
+        used=used,
+        clock=now_utc,
     )
 
 
@@ -245,9 +284,10 @@ def _keeping(settings: Settings, generations: RedisGenerations, journal: SqliteJ
     )
 
 
-def _redis(settings: Settings) -> RedisServer:
+def _redis(settings: Settings, watch: Watch | None = None) -> RedisServer:
     return RedisServer(
         settings.redis.url,
         connect_timeout_ms=settings.redis.connect_timeout_ms,
         command_timeout_ms=settings.redis.command_timeout_ms,
+        watch=watch,
     )

@@ -19,6 +19,7 @@ from agent.domain.errors import JournalUnavailable, LookupUnavailable
 from agent.domain.journal_events import Event, EventType, JsonValue
 from agent.domain.model import Sector
 from agent.domain.ports import CallRecords, Journal, Sound
+from agent.domain.watch import Watch
 from agent.outbox import Outbox
 
 UNDO: Final = "undo"
@@ -74,12 +75,20 @@ class KeyOutcome:
 class Choices:
     """The use case behind ``key``, and behind each answer of the notice. Thread-safe."""
 
-    def __init__(self, journal: Journal, calls: CallRecords, outbox: Outbox, sectors: dict[str, Sector | None]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        calls: CallRecords,
+        outbox: Outbox,
+        sectors: dict[str, Sector | None],
+        watch: Watch | None = None,
+    ) -> None:
         """``sectors`` are those of the campaigns, by key."""
         self._journal = journal
         self._calls = calls
         self._outbox = outbox
         self._sectors = sectors
+        self._watch = watch or Watch()
 
     def story(self, call: str) -> CallStory | None:
         """What is known of a call; None for a call that was never screened. Raises ``JournalUnavailable``."""
@@ -98,6 +107,7 @@ class Choices:
                 return KeyOutcome(story=story, rejection=rejection)
             event = self._undone(story) if press.key == UNDO else self._logged(story, press)
             (seq,) = self._journal.append([event], deadline)
+            self._watch.chosen(Source.AGENT, press.key)
         except JournalUnavailable as error:
             return KeyOutcome(story=None, rejection=Rejection.JOURNAL_UNAVAILABLE, failure=str(error))
         return KeyOutcome(story=story, applied=self._apply(seq, deadline))
@@ -119,6 +129,7 @@ class Choices:
             "sha256": sound.sha256 if sound else None,
         }
         (seq,) = self._journal.append([Event.of(EventType.CHOICE_RECORDED, body)], deadline)
+        self._watch.chosen(Source.CONSUMER, said.answer)
         return self._apply(seq, deadline)
 
     def _logged(self, story: CallStory, press: KeyPress) -> Event:

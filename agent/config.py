@@ -66,6 +66,10 @@ def _listen_address(value: object) -> object:
     return (host.strip("[]"), int(port))
 
 
+def _optional_address(value: object) -> object:
+    return None if value == "" else _listen_address(value)
+
+
 def _redis_url(value: str) -> str:
     if not value.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("the address of Redis begins with redis://, rediss:// or unix://")
@@ -215,6 +219,13 @@ class LogSettings(_Section):
     level: Annotated[str, StringConstraints(pattern="^(debug|info|warning|error)$")] = "info"
 
 
+class MetricsSettings(_Section):
+    """``[metrics]``: what the service counts, for Prometheus."""
+
+    listen: Annotated[tuple[str, int] | None, BeforeValidator(_optional_address)] = ("127.0.0.1", 9573)
+    """Empty: not at all."""
+
+
 class SellerSettings(_Section):
     """``[sellers.KEY]``."""
 
@@ -256,6 +267,7 @@ class Settings(_Section):
     retention: RetentionSettings = RetentionSettings()
     sounds: SoundsSettings = SoundsSettings()
     logs: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
     sellers: dict[str, SellerSettings] = {}
     campaigns: dict[str, CampaignSettings] = {}
 

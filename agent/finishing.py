@@ -68,6 +68,19 @@ class Finished:
     repeated: bool = False
     """The end of this call was on record already; nothing was added."""
 
+    @property
+    def past_notice(self) -> NoticeEnd | None:
+        """Why the notice of this call was due and is not played any more; None when that is not so."""
+        if self.notice != NoticeResult.NOT_PLAYED or self.story.notice_result is not None:
+            return None
+        return NoticeEnd.TRANSFERRED if self.ended_by is EndedBy.TRANSFERRED else NoticeEnd.CONSUMER_LEFT
+
+    @property
+    def offer_due(self) -> bool:
+        """Whether there was a conversation in which the consumer had to be pointed at the register."""
+        choices = self.story.choices
+        return self.answered and self.notice != NOTICE_NOT_DUE and (choices.offered or not choices.voicemail)
+
 
 class Finishing:
     """The use case behind ``finish``. Thread-safe."""
@@ -101,9 +114,8 @@ class Finishing:
         if story.finished is not None:
             return Finished(story=story, answered=answered, ended_by=ended_by, notice=notice, repeated=True)
         events = [_event(report, finished)]
-        if notice == NoticeResult.NOT_PLAYED and story.notice_result is None:
-            why = NoticeEnd.TRANSFERRED if ended_by is EndedBy.TRANSFERRED else NoticeEnd.CONSUMER_LEFT
-            events.insert(0, _not_played(story, report.uniqueid, why))
+        if finished.past_notice is not None:
+            events.insert(0, _not_played(story, report.uniqueid, finished.past_notice))
         try:
             self._journal.append(events, deadline)
         except JournalUnavailable:

@@ -153,7 +153,7 @@ def _register_finding(site: Site, profile: Profile) -> Finding:
         what = f"{profile.key}: none is loaded, so calls that need it are blocked (register_missing)"
         return Finding(check="register", state=State.PROBLEM, what=what, todo=_IMPORT)
     period = timedelta(days=profile.load_valid_days)
-    age = site.clock() - (profile.valid_until(generation) - period)
+    age = profile.age(generation, site.clock())
     what = (
         f"{profile.key}: {generation.count:,} numbers as of {generation.as_of}, "
         f"{age / timedelta(days=1):.1f} of {profile.load_valid_days} days old"

@@ -1,4 +1,4 @@
-"""Log events, and how they are written: JSON, one line each; readable only when stderr is a terminal.
+"""Log events, and how they are written: JSON, one line each; readable only when a terminal shows them.
 
 Exactly one ``call.screened`` line is written per screening, with everything on it. Numbers are masked everywhere.
 """
@@ -62,11 +62,13 @@ EVENTS: Final = {
 """Every event that is logged, and what it tells. The README's table is compared with this."""
 
 
+_FROM_OUTSIDE: Final = ("campaign", "agent", "key", "script", "dialstatus")
+"""What the dialplan or a peer wrote as it liked, and may hold a number."""
 _NUMBER_LIKE: Final = re.compile(r"\+?\d(?:[ ().\-/]{0,2}\d){6,}")
 
 
 def configure(level: str, stream: TextIO | None = None) -> None:
-    """Set structlog up for this process. ``stream`` is stderr unless given."""
+    """Set structlog up for this process. ``stream`` is stderr unless given: stdout belongs to what a command prints."""
     out = stream or sys.stderr
     terminal = out.isatty()
     # A traceback is text before the renderer sees it: rich would show local variables, numbers among them.
@@ -80,7 +82,7 @@ def configure(level: str, stream: TextIO | None = None) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
-        _mask_exception,
+        _mask_numbers,
     ]
     structlog.configure(
         processors=[*processors, renderer],
@@ -90,11 +92,17 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     )
 
 
-def _mask_exception(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Mask what may be a number: the message of a ValueError or KeyError quotes what it was given."""
-    if "exception" in event:
-        event["exception"] = _NUMBER_LIKE.sub(lambda match: mask(match[0]), event["exception"])
+def _mask_numbers(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Mask what may be a number: a campaign may be misspelt as one, the message of a ValueError quotes one."""
+    for key in ("exception", *_FROM_OUTSIDE):
+        if isinstance(text := event.get(key), str):
+            event[key] = without_numbers(text)
     return event
+
+
+def without_numbers(text: str) -> str:
+    """``text`` with everything masked in it that may be a number."""
+    return _NUMBER_LIKE.sub(lambda match: mask(match[0]), text)
 
 
 def logger() -> structlog.typing.FilteringBoundLogger:

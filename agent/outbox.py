@@ -12,7 +12,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 from agent.domain.deadline import Deadline
@@ -22,6 +23,16 @@ from agent.domain.ports import CallRecords, Journal, ListChanges, Progress
 from agent.domain.standing import FOLDED_ANEW, Standing, standing
 
 _BATCH: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """List changes that Redis has yet to apply."""
+
+    records: int
+    """Counted up to one batch."""
+    oldest: timedelta
+    """How long ago the first of them was recorded; zero when there is none."""
 
 
 class Outbox:
@@ -115,9 +126,18 @@ class Outbox:
 
     def lag(self, deadline: Deadline | None = None) -> int:
         """How many list changes Redis has yet to apply, counted up to one batch."""
+        return self.backlog(self.applied(deadline)).records
+
+    def applied(self, deadline: Deadline | None = None) -> int:
+        """The last record that Redis has applied; 0 when it stands nowhere in this journal."""
         mark = self._lists.applied(deadline)
-        known = mark is not None and self._knows(mark)
-        return len(self._journal.list_changes(mark.seq if mark and known else 0, _BATCH))
+        return mark.seq if mark is not None and self._knows(mark) else 0
+
+    def backlog(self, applied: int) -> Backlog:
+        """What waits when Redis has come to record ``applied``. Raises ``JournalUnavailable``."""
+        waiting = self._journal.list_changes(applied, _BATCH)
+        oldest = max(self._clock() - waiting[0].at, timedelta()) if waiting else timedelta()
+        return Backlog(records=len(waiting), oldest=oldest)
 
     def _standings(self, records: Sequence[Record]) -> dict[str, Standing]:
         """How those numbers stand after ``records`` for which the records do not simply add up."""

@@ -77,7 +77,7 @@ class Registers:
         valid_until = profile.valid_until(current) if current else None
         kept = self._generations.kept(profile.key, deadline)
         period, history = timedelta(days=profile.load_valid_days), self._history(profile)
-        age = now - (valid_until - period) if valid_until else None
+        age = profile.age(current, now) if current else None
         stale = current is not None and profile.is_stale(current, now)
         return RegisterStatus(
             profile=profile.key,

@@ -46,6 +46,7 @@ class Timings:
     """Where the time of one screening went, in microseconds."""
 
     lookup_us: int = 0
+    decision_us: int = 0
     journal_us: int = 0
 
 
@@ -92,9 +93,14 @@ class Screening:
             generation=facts.generation.id if facts.generation else None,
             failure=failure,
         )
+        decided = time.perf_counter_ns()
         screened = self._recorded(request, call, profile, screened, deadline)
         done = time.perf_counter_ns()
-        return screened, Timings(lookup_us=(looked_up - started) // 1000, journal_us=(done - looked_up) // 1000)
+        return screened, Timings(
+            lookup_us=(looked_up - started) // 1000,
+            decision_us=(decided - looked_up) // 1000,
+            journal_us=(done - decided) // 1000,
+        )
 
     def refuse(self, request: ScreenRequest, reason: Reason, failure: str, deadline: Deadline) -> Screened:
         """Block without asking the rules: the service is overloaded, or failed. Emergency numbers still go through."""

@@ -23,6 +23,16 @@ _OBJECTING_LIST: Final = ", ".join(f"'{answer}'" for answer in sorted(OBJECTING)
 _OF_CALLS: Final = f"type = '{EventType.CHOICE_RECORDED}' AND json_extract(body, '$.answer') IN ({_OBJECTING_LIST})"
 _REGISTERING: Final = ", ".join(f"'{answer}'" for answer in sorted(REGISTERING))
 
+_REGISTRATION_CHANGES: Final = ", ".join(
+    f"'{name}'"
+    for name in (
+        EventType.CHOICE_RECORDED,
+        EventType.CHOICE_UNDONE,
+        EventType.REGISTRATION_EXPORTED,
+        EventType.REGISTRATION_ACKNOWLEDGED,
+    )
+)
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -61,6 +71,15 @@ class JournalCalls:
         """The calls in which somebody asked to be entered in the register, in order."""
         where = f"type = '{EventType.CHOICE_RECORDED}' AND json_extract(body, '$.answer') IN ({_REGISTERING})"
         return list(dict.fromkeys(str(record.body["call"]) for record in self._journal.records(where)))
+
+    def registrations_changed(self, after: int) -> list[str]:
+        """See ``agent.service_state.RegistrationRecords``."""
+        where = (
+            f"type IN ({_REGISTRATION_CHANGES}) AND seq > ? AND EXISTS (SELECT 1 FROM records asked "
+            f"WHERE asked.call = records.call AND asked.type = '{EventType.CHOICE_RECORDED}' "
+            f"AND json_extract(asked.body, '$.answer') IN ({_REGISTERING}))"
+        )
+        return list(dict.fromkeys(str(record.body["call"]) for record in self._journal.records(where, (after,))))
 
 
 class JournalSellerLists:

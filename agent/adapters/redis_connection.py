@@ -17,6 +17,7 @@ from redis.retry import Retry
 from agent.adapters import redis_keys
 from agent.domain.deadline import Deadline
 from agent.domain.errors import ListsEvicted, LookupTimedOut, LookupUnavailable
+from agent.domain.watch import Watch
 
 _MEMORY: Final = ("INFO", "memory")
 _UNDER_WAY: Final = 2
@@ -26,7 +27,9 @@ _UNDER_WAY: Final = 2
 class RedisServer:
     """A Redis by its URL (``redis://``, ``rediss://``, ``unix://``)."""
 
-    def __init__(self, url: str, *, connect_timeout_ms: int, command_timeout_ms: int) -> None:
+    def __init__(
+        self, url: str, *, connect_timeout_ms: int, command_timeout_ms: int, watch: Watch | None = None
+    ) -> None:
         """Connects nowhere yet. ``command_timeout_ms`` is for commands off the dial path."""
         options: dict[str, Any] = {
             "socket_connect_timeout": connect_timeout_ms / 1000,
@@ -42,6 +45,7 @@ class RedisServer:
         self._connect_timeout_ms = connect_timeout_ms
         self._command_timeout_ms = command_timeout_ms
         self._local = threading.local()
+        self._watch = watch or Watch()
 
     def pipeline_read(self, commands: Sequence[Sequence[str | int]], deadline: Deadline | None = None) -> list[Any]:
         """Send reading ``commands`` in one write and return their replies, in order: one round trip.
@@ -50,7 +54,13 @@ class RedisServer:
         commands are sent once more; only commands that change nothing may come here. Without a ``deadline``, the
         time for commands off the dial path holds. Raises ``LookupTimedOut`` or ``LookupUnavailable``.
         """
-        deadline = deadline or Deadline.after_ms(self._command_timeout_ms)
+        try:
+            return self._asked(commands, deadline or Deadline.after_ms(self._command_timeout_ms))
+        except LookupUnavailable as error:
+            self._watch.redis_failed(error)
+            raise
+
+    def _asked(self, commands: Sequence[Sequence[str | int]], deadline: Deadline) -> list[Any]:
         kept = getattr(self._local, "connection", None)
         if kept is not None:
             with contextlib.suppress(redis.ConnectionError):
@@ -60,6 +70,7 @@ class RedisServer:
             fresh = self._connected(deadline)
             policy, *replies = self._exchange(fresh, [_MEMORY, *commands], deadline)
         _refuse_eviction(policy)
+        self._watch.redis_connected()
         self._local.connection = fresh
         return replies
 
@@ -107,6 +118,13 @@ class RedisServer:
         (info,) = self.pipeline_read([_MEMORY], deadline)
         _refuse_eviction(info)
 
+    def used_bytes(self, deadline: Deadline) -> int:
+        """The memory that Redis uses. Raises ``LookupUnavailable``, also where it may throw numbers away."""
+        (info,) = self.pipeline_read([_MEMORY], deadline)
+        _refuse_eviction(info)
+        used = re.search(r"used_memory:(\d+)", info)
+        return int(used[1]) if used is not None else 0
+
     def packs_our_sets(self) -> bool | None:
         """Whether ``set-max-intset-entries`` is high enough for our sets; None when CONFIG is forbidden."""
         setting = "set-max-intset-entries"
@@ -139,8 +157,12 @@ class RedisServer:
     @contextlib.contextmanager
     def commands(self) -> Iterator[Any]:
         """The redis-py client, with its errors translated."""
-        with _translated(self._name):
-            yield self.client
+        try:
+            with _translated(self._name):
+                yield self.client
+        except LookupUnavailable as error:
+            self._watch.redis_failed(error)
+            raise
 
     def close(self) -> None:
         """Close this thread's and all pooled connections."""

@@ -26,6 +26,7 @@ from agent.domain import chain
 from agent.domain.deadline import Deadline
 from agent.domain.errors import InputRejected, JournalUnavailable
 from agent.domain.journal_events import LIST_CHANGES, PROTECTIVE_CHANGES, Event, EventType, Mark, Record
+from agent.domain.watch import Watch
 
 _BATCH: Final = 512
 _COMMIT_S: Final = 0.5
@@ -64,11 +65,13 @@ class _Waiting:
 class SqliteJournal:
     """The journal file and its writer thread. Thread-safe; ``close`` it, or use it as a context manager."""
 
-    def __init__(self, path: Path, key_path: Path, *, create: bool = True) -> None:
+    def __init__(self, path: Path, key_path: Path, *, create: bool = True, watch: Watch | None = None) -> None:
         """Open the journal; with ``create``, make it and its key when there is none. Raises ``JournalUnavailable``."""
         self.path = path
         self._key = open_journal(path, key_path, create=create)
         self._local = threading.local()
+        self._watch = watch or Watch()
+        self._in_hand = 0
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         with translated(path):
             self.id: str = self._reader().execute("SELECT journal FROM state").fetchone()[0]
@@ -120,6 +123,11 @@ class SqliteJournal:
             raise JournalUnavailable(locked or f"journal {self.path}: {waiting.error}") from waiting.error
         return waiting.seqs
 
+    @property
+    def unwritten(self) -> int:
+        """How many appends wait for the disk."""
+        return self._queue.qsize() + self._in_hand
+
     def _locked(self) -> str:
         """That the journal is locked, and by whom; empty when it is not."""
         holder = lock_holder(self.path)
@@ -151,22 +159,27 @@ class SqliteJournal:
                     break
             if not batch:
                 continue
+            self._in_hand, began = len(batch), time.perf_counter()
             try:
                 connection = connection or connect(self.path)
-                self._write_batch(connection, batch)
+                if written := self._write_batch(connection, batch):
+                    self._watch.committed(written, time.perf_counter() - began)
             except Exception as error:  # noqa: BLE001  # whatever it was, each caller hears it and the next batch is tried
                 for waiting in batch:
                     waiting.error = error
+                self._watch.commit_failed()
                 if connection is not None:
                     with contextlib.suppress(sqlite3.Error):
                         connection.close()
                     connection = None
+            self._in_hand = 0
             for waiting in batch:
                 waiting.done.release()
         if connection is not None:
             connection.close()
 
-    def _write_batch(self, connection: sqlite3.Connection, batch: list[_Waiting]) -> None:
+    def _write_batch(self, connection: sqlite3.Connection, batch: list[_Waiting]) -> int:
+        """Commit what its callers still wait for; how many records that was."""
         connection.execute("BEGIN IMMEDIATE")
         batch = [waiting for waiting in batch if waiting.take()]
         for waiting in batch:
@@ -174,7 +187,7 @@ class SqliteJournal:
         batch = [waiting for waiting in batch if waiting.error is None]
         if not batch:
             connection.execute("ROLLBACK")
-            return
+            return 0
         seq, link, protective = connection.execute("SELECT seq, link, protective FROM state").fetchone()
         at_us = time.time_ns() // 1000
         rows = []
@@ -195,6 +208,7 @@ class SqliteJournal:
             (seq, link, chain.head(self._key, seq, link), protective),
         )
         connection.execute("COMMIT")
+        return len(rows)
 
     def _remove_bodies(self, connection: sqlite3.Connection, waiting: _Waiting) -> None:
         """Put the mark of a purge where salt and body were; a refusal is the error of that caller alone."""

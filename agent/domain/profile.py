@@ -53,6 +53,10 @@ class Profile:
         start = datetime.combine(generation.as_of, time(), tzinfo=ZoneInfo(self.timezone))
         return start + timedelta(days=self.load_valid_days)
 
+    def age(self, generation: Generation, now: datetime) -> timedelta:
+        """How old ``generation`` is, counted from the start of its as-of day."""
+        return now - (self.valid_until(generation) - timedelta(days=self.load_valid_days))
+
     def is_stale(self, generation: Generation, now: datetime) -> bool:
         """Whether ``generation`` is past its period, or the clock cannot tell.
 

@@ -32,8 +32,9 @@ from agent.domain.errors import BmnError, JournalUnavailable
 from agent.domain.model import Reason, Screened
 from agent.domain.phone_number import mask
 from agent.domain.profile import PROFILES
+from agent.domain.watch import Stage
 from agent.domain.wording import counted
-from agent.finishing import NOTICE_NOT_DUE, FinishReport
+from agent.finishing import FinishReport
 from agent.screening import ScreenRequest, Timings
 
 _REFUSAL_MS: Final = 500
@@ -53,13 +54,15 @@ class AgiScripts:
         self._app = app
         self._source = source
         self._log = logs.logger()
+        self._watch = app.watch
 
     def screen(self, request: AgiRequest, channel: AgiChannel, due: float) -> None:
         """Screen one call, and answer once the verdict is on disk."""
         began = monotonic()
         asked = self._asked(request)
         screened, timings = self._app.screening.screen(asked, Deadline(due))
-        self._answer(channel, asked, screened, began, timings)
+        arrived = due - self._app.settings.agi.deadline_ms / 1000
+        self._answer(channel, asked, screened, began, timings, arrived)
 
     def notice(self, request: AgiRequest, channel: AgiChannel, due: float) -> None:
         """Conduct the notice on the consumer's line. ``due`` does not bind it: it talks to a person."""
@@ -67,7 +70,12 @@ class AgiScripts:
         call, *_ = (*request.arguments, "")
         line = AgiLine(channel, (names.BMN_NOTICE_RESULT, names.BMN_CHOICE))
         line.tell(NoticeResult.NOT_PLAYED, Wish().word)
-        outcome = self._app.notices.conduct(call, line, request.uniqueid)
+        self._watch.dialogue_began()
+        try:
+            outcome = self._app.notices.conduct(call, line, request.uniqueid)
+        finally:
+            self._watch.dialogue_ended()
+        self._watch.notices_played(outcome.result, outcome.ended)
         unwell = outcome.failure or outcome.result is NoticeResult.NOT_PLAYED
         write = self._log.warning if unwell else self._log.info
         write(
@@ -92,6 +100,8 @@ class AgiScripts:
         press = KeyPress(call=call, key=key, uniqueid=request.uniqueid, connected=connected)
         outcome = self._app.choices.press(press, Deadline(due))
         channel.set_variables({names.BMN_KEY_RESULT: outcome.result})
+        if outcome.rejection is not None:
+            self._watch.key_rejected(outcome.rejection)
         write = self._log.info if outcome.rejection is None else self._log.warning
         write(
             logs.KEY_PRESSED,
@@ -121,20 +131,24 @@ class AgiScripts:
         try:
             finished = self._app.finishing.finish(report, Deadline.after_ms(_FINISH_MS))
         except JournalUnavailable as error:
-            self._log.error(logs.CALL_FINISHED, call=call[:_KEPT], failure=str(error))
+            self._log.error(logs.CALL_FINISHED, call=_unknown(call), failure=str(error))
             return
         if finished is None:
-            self._log.warning(logs.CALL_FINISHED, call=call[:_KEPT], failure="no call with this id was dialled")
+            self._log.warning(logs.CALL_FINISHED, call=_unknown(call), failure="no call with this id was dialled")
         elif not finished.repeated:
-            missing = finished.answered and finished.notice != NOTICE_NOT_DUE and not finished.story.choices.offered
-            write = self._log.warning if missing else self._log.info
+            offered = finished.story.choices.offered
+            if finished.offer_due:
+                self._watch.finished(finished.story.campaign, offered=offered)
+            if finished.past_notice is not None:
+                self._watch.notices_played(NoticeResult.NOT_PLAYED, finished.past_notice)
+            write = self._log.warning if finished.offer_due and not offered else self._log.info
             write(
                 logs.CALL_FINISHED,
                 **_about(call, finished.story),
                 dialstatus=report.dialstatus,
                 answered_s=report.answered_s,
                 ended_by=finished.ended_by,
-                offered=finished.story.choices.offered,
+                offered=offered,
                 notice=finished.notice,
                 choice=finished.story.choices.wish.word,
                 failure=None,
@@ -145,7 +159,7 @@ class AgiScripts:
         began = monotonic()
         asked = self._asked(request)
         screened = self._app.screening.refuse(asked, reason, failure, Deadline.after_ms(_REFUSAL_MS))
-        self._answer(channel, asked, screened, began, Timings())
+        self._answer(channel, asked, screened, began, Timings(), None)
 
     def health(self, request: AgiRequest, channel: AgiChannel, due: float) -> None:
         """Say ``ok`` when a call could be screened now: the register is loaded and fresh, and the journal open."""
@@ -177,11 +191,20 @@ class AgiScripts:
         )
 
     def _answer(
-        self, channel: AgiChannel, asked: ScreenRequest, screened: Screened, began: float, timings: Timings
+        self,
+        channel: AgiChannel,
+        asked: ScreenRequest,
+        screened: Screened,
+        began: float,
+        timings: Timings,
+        arrived: float | None,
     ) -> None:
-        """Hand the verdict to Asterisk in one command, and write the one line about this call."""
+        """Hand the verdict to Asterisk in one command, write the one line about this call, and count it.
+
+        ``arrived`` is when the request did; None for a refusal, whose time says nothing of screening.
+        """
         decision = screened.decision
-        delivered = False
+        delivered, answering = False, monotonic()
         try:
             channel.set_variables(
                 {
@@ -197,6 +220,7 @@ class AgiScripts:
             self._log.warning(logs.SESSION_ABORTED, call=screened.call_id, why=type(error).__name__)
             raise
         finally:
+            answered = monotonic()
             campaign = self._app.campaigns.get(asked.campaign)
             write = self._log.warning if decision.reason.technical else self._log.info
             write(
@@ -216,15 +240,33 @@ class AgiScripts:
                 uniqueid=asked.uniqueid,
                 delivered=delivered,
                 lookup_us=timings.lookup_us,
+                decision_us=timings.decision_us,
                 journal_us=timings.journal_us,
-                total_us=round((monotonic() - began) * 1e6),
+                total_us=round((answered - began) * 1e6),
             )
+            self._watch.screened(decision.reason, campaign.key if campaign else None, delivered=delivered)
+            if arrived is not None:
+                self._watch.timed(
+                    {
+                        Stage.QUEUE: began - arrived,
+                        Stage.LOOKUP: timings.lookup_us / 1e6,
+                        Stage.DECISION: timings.decision_us / 1e6,
+                        Stage.JOURNAL: timings.journal_us / 1e6,
+                        Stage.ANSWER: answered - answering,
+                        Stage.TOTAL: answered - arrived,
+                    }
+                )
+
+
+def _unknown(call: str) -> str:
+    """A call id that is not ours, as far as we know: it may be anything."""
+    return logs.without_numbers(call[:_KEPT])
 
 
 def _about(call: str, story: CallStory | None) -> dict[str, object]:
     """Which call a log line is about."""
     if story is None:
-        return {"call": call[:_KEPT], "number": None, "campaign": None, "seller": None, "agent": None}
+        return {"call": _unknown(call), "number": None, "campaign": None, "seller": None, "agent": None}
     return {
         "call": story.call,
         "number": str(story.number) if story.number else None,

@@ -1,4 +1,4 @@
-"""The service behind ``bmn serve``: the FastAGI server, and a thread that keeps Redis up with the journal."""
+"""The service behind ``bmn serve``: FastAGI, ``/metrics``, and a thread that keeps Redis up with the journal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import resource
 import signal
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from time import monotonic
 from typing import Final
@@ -16,15 +18,21 @@ from agent import logs
 from agent.adapters.agi_channel import AgiChannel
 from agent.adapters.agi_values import AgiRequest
 from agent.adapters.journal_key import exposed_key
-from agent.bootstrap import Application
+from agent.bootstrap import Application, service_state
+from agent.domain.call_story import NoticeResult
 from agent.domain.deadline import Deadline
 from agent.domain.errors import BmnError, ConfigurationError, JournalUnavailable
 from agent.domain.journal_events import Event, EventType, JsonValue
 from agent.domain.model import Reason
 from agent.domain.profile import PROFILES
 from agent.entrypoints.agi_scripts import AgiScripts
+from agent.entrypoints.agi_session import Handler
 from agent.entrypoints.fastagi import FastAgiServer, Limits, Script
+from agent.entrypoints.metrics_server import MetricsServer
 from agent.entrypoints.session_log import session_observer
+from agent.metrics import Metrics
+from agent.notices import NoticeEnd
+from agent.state_metrics import StateCollector
 
 _DRAIN_EVERY_S: Final = 0.25
 _CLOSE_EVERY_S: Final = 60.0
@@ -43,11 +51,18 @@ def hold_stop_signals() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
+def _cannot_listen(address: tuple[str, int], setting: str, error: OSError) -> ConfigurationError:
+    host, port = address
+    return ConfigurationError(f"cannot listen on {host}:{port} ({setting}): {error.strerror or error}")
+
+
 class Service:
     """One ``bmn serve``. ``run`` returns when a signal has stopped it."""
 
-    def __init__(self, app: Application) -> None:
+    def __init__(self, app: Application, metrics: Metrics | None) -> None:
+        """``metrics`` must be what ``app`` tells what happens; without, nothing is told at ``metrics.listen``."""
         self._app = app
+        self._metrics = metrics
         self._log = logs.logger()
         self._ending = threading.Event()
         agi = app.settings.agi
@@ -55,17 +70,17 @@ class Service:
         self._server = FastAgiServer(
             agi.listen,
             {
-                names.SCRIPT_SCREEN: Script(handle=self._scripts.screen, deadline_ms=agi.deadline_ms),
-                names.SCRIPT_NOTICE: Script(handle=self._scripts.notice, long=True),
-                names.SCRIPT_KEY: Script(handle=self._scripts.key, deadline_ms=agi.deadline_ms),
-                names.SCRIPT_FINISH: Script(handle=self._scripts.finish, long=True),
-                names.SCRIPT_HEALTH: Script(handle=self._scripts.health, deadline_ms=agi.deadline_ms),
+                names.SCRIPT_SCREEN: Script(handle=self._seen(self._scripts.screen), deadline_ms=agi.deadline_ms),
+                names.SCRIPT_NOTICE: Script(handle=self._seen(self._scripts.notice), long=True),
+                names.SCRIPT_KEY: Script(handle=self._seen(self._scripts.key), deadline_ms=agi.deadline_ms),
+                names.SCRIPT_FINISH: Script(handle=self._seen(self._scripts.finish), long=True),
+                names.SCRIPT_HEALTH: Script(handle=self._seen(self._scripts.health), deadline_ms=agi.deadline_ms),
             },
             overloaded=self._overloaded,
             failed=self._failed,
             allowed_peers=agi.allowed_peers,
             limits=Limits(workers=agi.workers, read_timeout_ms=agi.read_timeout_ms),
-            observer=session_observer(self._log),
+            observer=session_observer(self._log, app.watch),
         )
 
     def run(self) -> bool:
@@ -75,11 +90,14 @@ class Service:
         """
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(_DESCRIPTORS, most), most))
+        with self._measured() as measured:
+            return self._run(measured)
+
+    def _run(self, measured: str | None) -> bool:
         try:
             self._server.start()
         except OSError as error:
-            host, port = self._app.settings.agi.listen
-            raise ConfigurationError(f"cannot listen on {host}:{port} (agi.listen): {error.strerror}") from error
+            raise _cannot_listen(self._app.settings.agi.listen, "agi.listen", error) from error
         drain = threading.Thread(target=self._keep_drained, name="outbox", daemon=True)
         clean = False
         try:
@@ -91,7 +109,15 @@ class Service:
             self._app.journal.append([started], Deadline.after_ms(_RECORD_MS))
             degraded = self._scripts.degraded(Deadline.after_ms(_RECORD_MS))
             write = self._log.warning if degraded else self._log.info
-            write(logs.AGENT_STARTED, **about, version=release, listen=listen, head=self._head(), degraded=degraded)
+            write(
+                logs.AGENT_STARTED,
+                **about,
+                version=release,
+                listen=listen,
+                metrics=measured,
+                head=self._head(),
+                degraded=degraded,
+            )
             if exposed := exposed_key(self._app.settings.journal.key_path):
                 self._log.warning(logs.KEY_EXPOSED, why=exposed)
             drain.start()
@@ -106,6 +132,39 @@ class Service:
             self._ending.set()
             self._server.stop(0)
         return clean
+
+    @contextmanager
+    def _measured(self) -> Iterator[str | None]:
+        """``/metrics`` for the time of the block; where it listens."""
+        listen, metrics = self._app.settings.metrics.listen, self._metrics
+        if listen is None or metrics is None:
+            yield None
+            return
+        try:
+            server = MetricsServer(listen, metrics.registry)
+        except OSError as error:
+            raise _cannot_listen(listen, "metrics.listen", error) from error
+        state = StateCollector(service_state(self._app).read, lambda: self._app.journal.unwritten, metrics.errors.inc)
+        metrics.registry.register(state)
+        try:
+            server.start()
+            yield server.address
+        finally:
+            server.stop()
+            state.close()
+
+    def _seen(self, handle: Handler) -> Handler:
+        """``handle``, counted while it is at work."""
+        watch = self._app.watch
+
+        def counted(request: AgiRequest, channel: AgiChannel, due: float) -> None:
+            watch.session_began(request.script)
+            try:
+                handle(request, channel, due)
+            finally:
+                watch.session_ended(request.script)
+
+        return counted
 
     def _record_stop(self, about: dict[str, JsonValue]) -> None:
         try:
@@ -132,6 +191,7 @@ class Service:
                     look_at = monotonic() + _CLOSE_EVERY_S
                     if missed := self._app.finishing.close_open(Deadline.after_ms(_RECORD_MS)):
                         self._log.warning(logs.NOTICE_MISSED, count=missed)
+                        self._app.watch.notices_played(NoticeResult.NOT_PLAYED, NoticeEnd.NEVER_BEGAN, missed)
                     for profile in PROFILES.values():
                         if freed := self._app.registers.tidy(profile):
                             self._log.info(logs.GENERATION_FREED, profile=profile.key, generations=freed)

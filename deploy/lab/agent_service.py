@@ -15,13 +15,14 @@ from typing import Any, Self
 
 START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 15.0
+_UNMEASURED = {"BMN_METRICS__LISTEN": ""}
 
 
 def bmn(*arguments: str, environment: Mapping[str, str], check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run the command ``bmn`` of this Python; with ``check``, an exit code other than 0 raises with what it said."""
     done = subprocess.run(
         [str(Path(sys.executable).parent / "bmn"), *arguments],
-        env={**os.environ, **environment},
+        env={**os.environ, **_UNMEASURED, **environment},
         capture_output=True,
         text=True,
     )
@@ -34,7 +35,10 @@ class AgentService:
     """A running ``bmn serve``. Its log is in ``log_path``, one JSON object a line."""
 
     def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
-        """``environment`` is added to that of this process: BMN_CONFIG, BMN_REDIS_URL, BMN_AGI_LISTEN."""
+        """``environment`` is added to that of this process: BMN_CONFIG, BMN_REDIS_URL, BMN_AGI_LISTEN.
+
+        Without BMN_METRICS__LISTEN nothing is measured: several may run beside each other.
+        """
         self.environment = dict(environment)
         self.log_path = directory / "agent.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -60,7 +64,7 @@ class AgentService:
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [str(Path(sys.executable).parent / "bmn"), "serve"],
-                env={**os.environ, **self.environment},
+                env={**os.environ, **_UNMEASURED, **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -42,6 +42,7 @@ class Site:
             "BMN_CONFIG": str(write_configuration(folder)),
             "BMN_REDIS_URL": redis_url,
             "BMN_AGI_LISTEN": "127.0.0.1:0",
+            "BMN_METRICS__LISTEN": "",
             **settings,
         }
         self.agent = AgentService(folder, self.environment)
@@ -234,13 +235,13 @@ def test_the_head_of_the_journal_is_logged_again_and_again(tmp_path: Path, redis
     service = subprocess.Popen(
         [sys.executable, "-c", code, "serve"],
         env={**os.environ, **Site(tmp_path, redis_url).environment},
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
     )
-    assert service.stderr is not None
+    assert service.stdout is not None
     giving_up = threading.Timer(20, service.kill)
     giving_up.start()
-    lines = (json.loads(line) for line in service.stderr)
+    lines = (json.loads(line) for line in service.stdout)
     heads = list(itertools.islice((line["head"] for line in lines if line["event"] == "journal.anchored"), 2))
     service.terminate()
     service.communicate()

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import effective_at_once, national_scale, screening_beside_loads, screening_beside_notices, scrub
+from tests.bench import (
+    effective_at_once,
+    metrics_cost,
+    national_scale,
+    screening_beside_loads,
+    screening_beside_notices,
+    scrub,
+)
 from tests.bench.import_register import dutch_numbers, measure
 
 
@@ -70,6 +77,13 @@ def test_the_time_from_key_to_block_can_be_measured() -> None:
 def test_screening_beside_notices_can_be_measured() -> None:
     """With a few of them; the figures are for the long run."""
     assert [row[0] for row in screening_beside_notices.measure(3, 20)] == ["alone", "beside 3 notices", "alone again"]
+
+
+def test_the_cost_of_metrics_can_be_measured() -> None:
+    """On few screenings; the figures are for the long run."""
+    rows = metrics_cost.measure(20, 4.0)
+    assert [row[0] for row in rows] == ["without", "with metrics", "without, again", "with metrics, scraped"]
+    assert metrics_cost.counting_us(10) > 0
 
 
 @pytest.mark.parametrize("quoted", [False, True])

@@ -19,10 +19,15 @@ MAY_IMPORT = {
     "config": {"domain", "config"},
     "logs": {"domain", "logs"},
     "dialplan_names": set[str](),
-    "bootstrap": {"domain", "use cases", "adapters", "config", "logs"},
-    "entrypoints": {"domain", "use cases", "adapters", "config", "logs", "dialplan_names", "bootstrap", "entrypoints"},
+    "metrics": {"domain", "use cases", "metrics"},
+    "state_metrics": {"domain", "use cases"},
+    "bootstrap": {"domain", "use cases", "adapters", "config", "logs", "metrics"},
+    "entrypoints": {
+        *("domain", "use cases", "adapters", "config", "logs", "metrics", "state_metrics", "dialplan_names"),
+        *("bootstrap", "entrypoints"),
+    },
 }
-SINGLE = {"config", "logs", "dialplan_names", "bootstrap"}
+SINGLE = {"config", "logs", "metrics", "state_metrics", "dialplan_names", "bootstrap"}
 PURE = {"phonenumbers"}
 """The one library that the domain may use: it is data and pure functions."""
 STANDARD_FOR_DOMAIN = {

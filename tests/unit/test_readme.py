@@ -11,8 +11,9 @@ from pydantic import BaseModel
 from agent import dialplan_names, logs
 from agent.config import CampaignSettings, SellerSettings, Settings
 from agent.domain.journal_events import EventType
-from agent.domain.model import Reason, Sector
+from agent.domain.model import Reason, Sector, Verdict
 from agent.entrypoints.cli import _COMMANDS, EXIT_CODES
+from tests.metric_families import families
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -23,6 +24,73 @@ DIALPLAN = "\n".join(path.read_text() for path in sorted((ROOT / "dialplan").glo
 def test_every_stored_word_is_in_the_readme(word: str) -> None:
     """Reasons, record types, sectors, log events."""
     assert f"`{word}`" in README
+
+
+def table(header: str) -> list[list[str]]:
+    """The cells of each row of the one table that begins with this header."""
+    (body,) = re.findall(rf"^{re.escape(header)}\n\|[-|]+\|\n((?:\|.*\n)+)", README, re.MULTILINE)
+    return [[cell.strip() for cell in row.strip("|").split(" |")] for row in body.splitlines()]
+
+
+def words(cell: str) -> list[str]:
+    """What is in backticks."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def test_the_reasons_are_those_of_the_code() -> None:
+    """In the table of rules and the sentences under it: none is missing, and none is made up, on its side."""
+    rows = table("| | rule | verdict and reason |")
+    verdicts = {"allow": Verdict.ALLOW, "block": Verdict.BLOCK}
+    in_table = {word: verdicts[row[2].split()[0]] for row in rows for word in words(row[2])}
+    after = README.split("| 10 | otherwise |")[1].split("\n\n")[1]
+    besides = dict.fromkeys(words(after), Verdict.BLOCK)
+    told = in_table | besides
+    assert not in_table.keys() & besides.keys()
+    assert told == {
+        **{str(reason): reason.verdict for reason in Reason},
+        **dict.fromkeys(dialplan_names.DIALPLAN_REASONS, Verdict.BLOCK),
+    }
+
+
+def test_the_log_events_are_those_of_the_code() -> None:
+    """Each once, and no others."""
+    told = [event for row in table("| event | |") for event in words(row[0])]
+    assert sorted(told) == sorted(logs.EVENTS)
+
+
+def test_every_log_event_is_a_constant_that_something_logs() -> None:
+    """One that nobody writes is not an event; one that is not a constant is not documented."""
+    code = "\n".join(path.read_text() for path in sorted((ROOT / "agent").rglob("*.py")) if path.name != "logs.py")
+    constants = {name: value for name, value in vars(logs).items() if name.isupper() and isinstance(value, str)}
+    assert sorted(constants.values()) == sorted(logs.EVENTS)
+    assert {name for name in constants if f"logs.{name}" not in code} == set()
+    assert re.findall(r"""_?log\.(?:debug|info|warning|error)\(["']""", code) == []
+
+
+def test_the_metrics_are_those_of_the_code() -> None:
+    """Name, kind, labels and meaning to the letter, each once, and no others."""
+    told = {
+        words(name)[0]: (kind, frozenset(words(labels)), meaning)
+        for name, kind, labels, meaning in table("| metric | kind | labels | |")
+    }
+    assert len(told) == len(table("| metric | kind | labels | |"))
+    assert told == {name: (family.kind, family.labels, family.meaning) for name, family in families().items()}
+
+
+def test_the_settings_are_those_of_the_code() -> None:
+    """No row of the table tells of a setting that there is not."""
+    told = [name for row in table("| setting | default | |") for name in words(row[0])]
+    own = [f"sellers.KEY.{name}" for name in SellerSettings.model_fields]
+    own += [f"campaigns.KEY.{name}" for name in CampaignSettings.model_fields]
+    spelt = [name if not name.startswith(".") else f"campaigns.KEY{name}" for name in told]
+    assert sorted(spelt) == sorted([*settings_of(Settings), *own])
+
+
+def test_the_alerts_are_those_of_the_rules() -> None:
+    """Each once, and no others."""
+    told = [alert for row in table("| alert | when |") for alert in words(row[0])]
+    rules = (ROOT / "deploy/prometheus/bmn.rules.yml").read_text()
+    assert sorted(told) == sorted(re.findall(r"- alert: (\w+)", rules))
 
 
 def test_the_exit_codes_are_those_of_the_code() -> None:

@@ -46,6 +46,6 @@ def agi(script: str, arguments: tuple[str, ...]) -> None:
             failed=failed,
             deadline_ms=config.agi.deadline_ms,
             read_timeout_ms=config.agi.read_timeout_ms,
-            observer=session_observer(logs.logger()),
+            observer=session_observer(logs.logger(), app.watch),
         )
     sys.exit(0 if served else 1)

@@ -7,7 +7,7 @@ import sys
 import click
 
 from agent import logs
-from agent.bootstrap import bootstrap
+from agent.bootstrap import bootstrap, metrics
 from agent.entrypoints.cli import context
 from agent.entrypoints.service import Service, hold_stop_signals
 
@@ -17,12 +17,14 @@ from agent.entrypoints.service import Service, hold_stop_signals
 def serve(listen: str | None) -> None:
     """Run the FastAGI service that the dialplan asks, until SIGTERM or Ctrl-C.
 
-    Logs go to stderr: JSON lines, or readable text when that is a terminal. Running sessions may end before it stops
+    Logs go to stdout: JSON lines, or readable text when that is a terminal. What is counted, for Prometheus, is at
+    http://127.0.0.1:9573/metrics (metrics.listen; empty: nowhere). Running sessions may end before it stops
     (agi.shutdown_grace_ms); exit code 1 when some had to be cut off.
     """
     config = context.settings(BMN_AGI_LISTEN=listen) if listen else context.settings()
-    logs.configure(config.logs.level)
+    logs.configure(config.logs.level, sys.stdout)
     hold_stop_signals()
-    with bootstrap(config) as app:
-        clean = Service(app).run()
+    counts = metrics(config) if config.metrics.listen else None
+    with bootstrap(config, counts) as app:
+        clean = Service(app, counts).run()
     sys.exit(0 if clean else 1)
