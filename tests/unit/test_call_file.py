@@ -44,7 +44,7 @@ def parted(file: CsvCallFile, *, keep: bool) -> tuple[bytes, list[int]]:
     """What is written when all rows stay, or all go with the reason ``x``; and the numbers."""
     text, numbers = b"", []
     for rows in file.rows(lambda *_: None):
-        count = len(rows.records)
+        count = len(rows.numbers)
         text += rows.kept(np.ones(count, dtype=np.bool_)) if keep else rows.removed(range(count), ["x"] * count)
         numbers += rows.numbers.tolist()
     return text, numbers
