@@ -235,13 +235,14 @@ def test_rows_without_a_usable_number_say_what_they_have(tmp_path: Path) -> None
     assert isinstance(rows.unusable[5], EmergencyNumber)
 
 
-def test_the_input_is_described(tmp_path: Path) -> None:
-    """Its rows are counted without header and empty lines."""
-    file = opened(tmp_path, ODD[2])
+@pytest.mark.parametrize("content", [ODD[2], ODD[5]])
+def test_the_input_is_described(tmp_path: Path, content: bytes) -> None:
+    """Its rows are counted without header and empty lines; its digest is that of the whole file."""
+    file = opened(tmp_path, content)
     parted(file, keep=True)
     described = file.described()
     assert (described.name, described.rows) == ("calls.csv", 2)
-    assert described.sha256 == sha256(ODD[2]).hexdigest()
+    assert described.sha256 == sha256(content).hexdigest()
 
 
 @pytest.mark.parametrize(
