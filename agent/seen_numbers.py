@@ -20,7 +20,12 @@ class SeenNumbers:
     def first(self, numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """For each number whether it comes for the first time; then all of them have come."""
         first = np.zeros(len(numbers), dtype=np.bool_)
-        distinct, places = np.unique(numbers, return_index=True)
+        if not len(numbers):
+            return first
+        order = np.argsort(numbers)
+        ordered = numbers[order]
+        begins = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+        distinct, places = ordered[begins], np.minimum.reduceat(order, begins)
         new = np.zeros(len(distinct), dtype=np.bool_)
         pages = distinct // np.uint64(_PAGE)
         for page in np.unique(pages).tolist():

@@ -1,7 +1,8 @@
 """Call files: any CSV, read in chunks, with every row kept as the text that it was.
 
 Only the cell with the number is ever taken apart. A row goes to its output as it came, so that quoting, spacing and
-columns that nobody understands stay what they are.
+columns that nobody understands stay what they are. Rows are not held one by one: a chunk is one text in UTF-8, in which
+bytes that are not of the encoding stand as they came, and where each row of it begins and ends.
 """
 
 from __future__ import annotations
@@ -9,18 +10,23 @@ from __future__ import annotations
 import codecs
 import csv
 import hashlib
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import compress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars
 from numpy.typing import NDArray
 
-from agent.adapters.call_file_layout import BYTE_ORDER_MARK, CallFileLayout, LayoutOptions, errors_of, find_layout
+from agent.adapters.call_file_layout import (
+    BYTE_ORDER_MARK,
+    ESCAPED,
+    CallFileLayout,
+    LayoutOptions,
+    errors_of,
+    find_layout,
+)
 from agent.adapters.number_columns import normalise
 from agent.domain.errors import InputRejected
 from agent.domain.phone_number import Dialled, read_dialled
@@ -30,7 +36,9 @@ from agent.domain.scrub import ScrubbedFile
 
 _BLOCK_BYTES: Final = 1 << 25
 _LONGEST_ROW: Final = 1 << 20
-_QUOTE: Final = '"'
+_QUOTE: Final = b'"'
+
+_Bounds = NDArray[np.int64]
 
 
 def open_call_file(
@@ -61,95 +69,101 @@ class CsvCallFile:
         """See ``agent.scrub_ports.CallFile``."""
         self._sha256, self._rows = "", 0
         header_due, opening = self.layout.header, BYTE_ORDER_MARK if self.layout.marked else ""
-        for records, cells in self._parts(progress):
-            heading = ""
+        for text, bounds, cells in self._parts(progress):
+            heading, starts, ends = b"", bounds[:-1], bounds[1:]
             bare = (cells.is_null() | (cells == "")).arg_true().to_list()
-            empty = {place for place in bare if not records[place].strip()}
+            empty = [place for place in bare if not _decoded(text[starts[place] : ends[place]]).strip()]
             if empty:
-                filled = [place not in empty for place in range(len(records))]
-                records, cells = list(compress(records, filled)), cells.filter(polars.Series(filled))
-            if header_due and records:
-                heading, records, cells, header_due = records[0], records[1:], cells[1:], False
-            self._rows += len(records)
-            yield self._chunk(opening, heading, records, cells)
+                filled = np.ones(len(cells), dtype=np.bool_)
+                filled[empty] = False
+                starts, ends, cells = starts[filled], ends[filled], cells.filter(polars.Series(filled))
+            if header_due and len(cells):
+                heading, header_due = text[starts[0] : ends[0]], False
+                starts, ends, cells = starts[1:], ends[1:], cells[1:]
+            self._rows += len(cells)
+            numbers, unusable = self._read(cells)
+            yield CsvRows(
+                layout=self.layout,
+                opening=opening.encode(),
+                heading=heading,
+                text=text,
+                starts=starts,
+                ends=ends,
+                numbers=numbers,
+                unusable=unusable,
+            )
             opening = ""
 
-    def _chunk(self, opening: str, heading: str, records: Sequence[str], cells: polars.Series) -> CsvRows:
+    def _read(self, cells: polars.Series) -> tuple[NDArray[np.uint64], dict[int, Dialled]]:
+        """The numbers in ``cells``, and by place what stands where there is none."""
         numbers = normalise(cells, self._profile, self._pbx_prefixes)
         without = numbers.is_null()
         odd = list(zip(without.arg_true().to_list(), cells.filter(without).fill_null("").to_list(), strict=True))
         read = {text: read_dialled(text, self._profile, self._pbx_prefixes) for text in {text for _, text in odd}}
-        return CsvRows(
-            layout=self.layout,
-            opening=opening,
-            heading=heading,
-            records=records,
-            numbers=numbers.fill_null(0).to_numpy(),
-            unusable={place: read[text] for place, text in odd},
-        )
+        return numbers.fill_null(0).to_numpy(), {place: read[text] for place, text in odd}
 
-    def _parts(self, progress: Progress) -> Iterator[tuple[list[str], polars.Series]]:
-        """Records with their newline, and their number cells, some at a time."""
-        newline, rest, before = self.layout.newline, "", 0
-        for text, last in self._texts(progress):
+    def _parts(self, progress: Progress) -> Iterator[tuple[bytes, _Bounds, polars.Series]]:
+        """Some rows at a time: their text, where each begins and the last one ends, and their number cells."""
+        newline, rest, before = self.layout.newline.encode(), b"", 0
+        for block, last in self._blocks(progress):
             if len(rest) > _LONGEST_ROW:
-                raise InputRejected(f"{self.path.name}: a row is longer than {_LONGEST_ROW:,} characters; no call file")
-            rest += text
+                raise InputRejected(f"{self.path.name}: a row is longer than {_LONGEST_ROW:,} bytes; no call file")
+            rest += block
             end = len(rest) if last else rest.rfind(newline) + 1
-            whole, rest, open_record = rest[:end], rest[end:], ""
+            whole, rest, open_record = rest[:end], rest[end:], b""
             if not whole:
                 continue
             if _QUOTE in whole or not _is_unicode(whole):
-                records, cells, open_record = self._parsed(whole, before)
+                bounds, cells = self._parsed(_decoded(whole), before)
+                whole, open_record = whole[: bounds[-1]], whole[bounds[-1] :]
                 if open_record and last:
-                    line = before + sum(record.count(newline) for record in records) + 1
+                    line = before + whole.count(newline) + 1
                     raise InputRejected(f"{self.path.name}, line {line}: a quotation mark is opened and never closed")
                 rest = open_record + rest
+                before += whole.count(newline)
             else:
-                records, cells = self._cut(whole)
-            before += whole.count(newline) - open_record.count(newline)
-            yield records, cells
+                bounds, cells = self._cut(whole)
+                before += len(cells)
+            yield whole, bounds, cells
 
-    def _texts(self, progress: Progress) -> Iterator[tuple[str, bool]]:
-        """The file as text, in blocks, each with whether it is the last; without the byte order mark."""
+    def _blocks(self, progress: Progress) -> Iterator[tuple[bytes, bool]]:
+        """The file in UTF-8, in blocks, each with whether it is the last; without the byte order mark."""
         encoding = self.layout.encoding
         decoder = codecs.getincrementaldecoder(encoding)(errors_of(encoding))
-        digest, done, marked = hashlib.sha256(), 0, self.layout.marked
+        mark = BYTE_ORDER_MARK.encode(encoding) if self.layout.marked else b""
+        digest, done = hashlib.sha256(), len(mark)
         try:
             with self.path.open("rb") as file:
                 total = self.path.stat().st_size
+                digest.update(file.read(len(mark)))
                 last = False
                 while not last:
                     raw = file.read(_BLOCK_BYTES)
                     last = len(raw) < _BLOCK_BYTES
                     digest.update(raw)
                     done += len(raw)
-                    text = decoder.decode(raw, last)
-                    if marked and text:
-                        text, marked = text[1:], False
+                    block = raw if encoding == "utf-8" else decoder.decode(raw, last).encode(errors=ESCAPED)
                     if last:
                         self._sha256 = digest.hexdigest()
-                    yield text, last
+                    yield block, last
                     progress("scrubbing", done, max(total, done))
         except OSError as error:
             raise InputRejected(f"{self.path} cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
             raise InputRejected(f"{self.path.name} is not text in {encoding} throughout: add --encoding") from error
 
-    def _cut(self, text: str) -> tuple[list[str], polars.Series]:
+    def _cut(self, text: bytes) -> tuple[_Bounds, polars.Series]:
         """Text without quotation marks: a row is a line, a cell what stands between delimiters."""
         newline, layout = self.layout.newline, self.layout
-        if newline == "\n":
-            records = list(io.StringIO(text, newline=newline))
-        else:
-            *whole, rest = text.split(newline)
-            records = [record + newline for record in whole] + ([rest] if rest else [])
-        cells = polars.Series(records, dtype=polars.String)
-        parts = cells.str.splitn(layout.delimiter, layout.column + 2).struct.field(f"field_{layout.column}")
-        return records, parts.str.strip_chars()
+        whole = polars.Series([text], dtype=polars.Binary).cast(polars.String)
+        lines = whole.str.strip_suffix(newline).str.split(newline).explode()
+        bounds = _bounds(lines.str.len_bytes().to_numpy() + 1)
+        bounds[-1] = len(text)  # the last line may have no newline
+        parts = lines.str.splitn(layout.delimiter, layout.column + 2).struct.field(f"field_{layout.column}")
+        return bounds, parts.str.strip_chars()
 
-    def _parsed(self, text: str, before: int) -> tuple[list[str], polars.Series, str]:
-        """Text with quotation marks, read as Python's ``csv`` reads it; and the last record, when it is not whole."""
+    def _parsed(self, text: str, before: int) -> tuple[_Bounds, polars.Series]:
+        """Text with quotation marks, read as Python's ``csv`` reads it. The bounds leave out a last row not whole."""
         newline, column = self.layout.newline, self.layout.column
         pending: list[str] = []
         broken = ""
@@ -164,19 +178,21 @@ class CsvCallFile:
                 start = end
             broken = "".join(pending)
 
-        records: list[str] = []
+        sizes: list[int] = []
+        whole_lines = 0
         cells: list[str | None] = []
         try:
             for row in csv.reader(lines(), delimiter=self.layout.delimiter):
                 if broken:
                     break
-                records.append("".join(pending))
+                sizes.append(len("".join(pending).encode(errors=ESCAPED)))
+                whole_lines += len(pending)
                 pending.clear()
                 cells.append(_printable(row[column]) if column < len(row) else None)
         except csv.Error as error:
-            line = before + sum(record.count(newline) for record in records) + 1
+            line = before + whole_lines + 1
             raise InputRejected(f"{self.path.name}, line {line}: no CSV ({error})") from error
-        return records, polars.Series(cells, dtype=polars.String), broken
+        return _bounds(np.array(sizes, dtype=np.int64)), polars.Series(cells, dtype=polars.String)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,37 +200,61 @@ class CsvRows:
     """See ``agent.scrub_ports.CallRows``."""
 
     layout: CallFileLayout
-    opening: str
+    opening: bytes
     """The byte order mark, where the outputs begin and the input has one."""
-    heading: str
+    heading: bytes
     """The row of headings, where the outputs begin and the input has one."""
-    records: Sequence[str]
+    text: bytes
+    starts: NDArray[np.int64]
+    """Where in ``text`` each row begins."""
+    ends: NDArray[np.int64]
+    """And where it ends, its newline included."""
     numbers: NDArray[np.uint64]
     unusable: dict[int, Dialled]
 
     def kept(self, keep: NDArray[np.bool_]) -> bytes:
         """See ``agent.scrub_ports.CallRows``."""
-        return self._encoded(self.opening + self.heading + "".join(compress(self.records, keep.tolist())))
+        starts, ends = self.starts[keep], self.ends[keep]
+        apart = starts[1:] != ends[:-1]  # rows that follow each other are taken in one piece
+        first, last = np.append(starts[:1], starts[1:][apart]), np.append(ends[:-1][apart], ends[-1:])
+        pieces = [self.text[start:end] for start, end in zip(first.tolist(), last.tolist(), strict=True)]
+        return self._encoded([self.opening, self.heading, *pieces])
 
     def removed(self, places: Sequence[int], reasons: Sequence[str]) -> bytes:
         """See ``agent.scrub_ports.CallRows``."""
-        heading = self._with(self.heading, "reason") if self.heading else ""
-        rows = [self._with(self.records[place], reason) for place, reason in zip(places, reasons, strict=True)]
-        return self._encoded(self.opening + heading + "".join(rows))
+        cells = {reason: f"{self.layout.delimiter}{reason}".encode() for reason in {"reason", *reasons}}
+        heading = _with(self.heading, cells["reason"]) if self.heading else b""
+        starts, ends = self.starts[places].tolist(), self.ends[places].tolist()
+        rows = [
+            _with(self.text[start:end], cells[reason]) for start, end, reason in zip(starts, ends, reasons, strict=True)
+        ]
+        return self._encoded([self.opening, heading, *rows])
 
-    def _with(self, record: str, cell: str) -> str:
-        text = record.rstrip("\r\n")
-        return f"{text}{self.layout.delimiter}{cell}{record[len(text) :]}"
-
-    def _encoded(self, text: str) -> bytes:
-        return text.encode(self.layout.encoding, errors_of(self.layout.encoding))
+    def _encoded(self, pieces: Sequence[bytes]) -> bytes:
+        encoding, content = self.layout.encoding, b"".join(pieces)
+        return content if encoding == "utf-8" else _decoded(content).encode(encoding, errors_of(encoding))
 
 
-def _is_unicode(text: str) -> bool:
+def _with(row: bytes, cell: bytes) -> bytes:
+    """A row with one more cell."""
+    bare = row.rstrip(b"\r\n")
+    return bare + cell + row[len(bare) :]
+
+
+def _bounds(sizes: NDArray[Any]) -> _Bounds:
+    """Where rows of these sizes begin, and the last one ends."""
+    return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+
+
+def _decoded(text: bytes) -> str:
+    return text.decode(errors=ESCAPED)
+
+
+def _is_unicode(text: bytes) -> bool:
     """False when bytes had to be escaped."""
     try:
-        return text.isascii() or bool(text.encode())
-    except UnicodeEncodeError:
+        return text.isascii() or bool(text.decode())
+    except UnicodeDecodeError:
         return False
 
 

@@ -1,8 +1,12 @@
 """The lists in Redis as a scrub reads them: many numbers at once, by the rules of ``redis_lists``.
 
 The numbers of a chunk are sorted, so that those of one set stand together, and every set is asked once for all of its
-numbers (SMISMEMBER). Most sets of most lists do not exist; that is asked first, by groups of lists (EXISTS), and
-remembered for as long as Redis has applied nothing new.
+numbers (SMISMEMBER). Of most lists most sets do not exist; that is asked first, by groups of lists (EXISTS), and
+remembered for as long as Redis has applied nothing new. The register's longest list is asked straight away: it has
+nearly all of its sets.
+
+There may be nearly as many sets as numbers, so a command is not put together for each of them: it is that for a blank
+prefix, with the prefix filled in.
 
 What is asked of one chunk is sound for the reasons given in ``RedisLists.facts``: the mark is read first and the
 pointer last, and both stand around the whole chunk. A pointer that has moved since the run began ends the run, for its
@@ -11,9 +15,9 @@ parts would rest on two registers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, partial
+from itertools import chain, islice
 from typing import Any, Final
 
 import numpy as np
@@ -30,9 +34,12 @@ from agent.domain.model import Campaign, Facts, Generation
 from agent.domain.phone_number import SUFFIX_DIGITS
 
 _SPAN: Final = 10**SUFFIX_DIGITS
-_BATCH_COMMANDS: Final = 1_000
-_MEMBERS: Final = [b"$%d\r\n%d\r\n" % (len(str(suffix)), suffix) for suffix in range(_SPAN)]
-"""Every member as Redis wants an argument."""
+_BATCH_COMMANDS: Final = 250
+"""Of few numbers each they fit into a socket's buffer, so that Redis is at work while the next ones are made."""
+_MEMBERS: Final = np.array([b"$%d\r\n%d\r\n" % (len(str(suffix)), suffix) for suffix in range(_SPAN)])
+"""Every member as Redis wants an argument, filled up with NUL to the same length."""
+_BLANK: Final = "\0"
+"""Stands for each digit of a prefix; no key holds it."""
 
 Codes = NDArray[np.uint16]
 Numbers = NDArray[np.uint64]
@@ -63,15 +70,14 @@ class RedisBulkRun:
         self.generation: Generation | None = generation_from_text(pointer) if pointer is not None else None
         self._blocked = relevant_lists(campaign)
         self._lists = _lists(campaign, self.generation)
-        first_entry = 2 + len(self._blocked)
-        places = range(len(self._lists))
-        self._groups = [
-            group
-            for group in (places[:first_entry], places[first_entry : first_entry + 1], places[first_entry + 1 :])
-            if group
-        ]
-        """Our own lists, the register's longest list, its others: which of these exist is asked together."""
-        self._held: dict[int, int] = {}
+        longest, bits = 2 + len(self._blocked), range(len(self._lists))
+        self._groups = [group for group in (bits[:longest], bits[longest + 1 :]) if group]
+        """Our own lists, and the register's but its longest: which of these exist is asked together."""
+        self._always = sum(1 << bit for bit in bits[longest : longest + 1])
+        """The register's longest list, where there is one, as a code."""
+        self._keys = [_filled_in(key) for key in self._lists]
+        self._exist = _filled_in(self._exist_commands)
+        self._held: dict[bytes, int] = {}
         """By prefix, the lists that may have a set of it, as a code; known while ``_held_at`` is the mark."""
         self._held_at: str | None = None
 
@@ -79,10 +85,8 @@ class RedisBulkRun:
         """See ``agent.scrub_ports.BulkRun``."""
         distinct, places = np.unique(numbers, return_inverse=True)
         prefixes, starts = np.unique(distinct // np.uint64(_SPAN), return_index=True)
-        ends = [*starts[1:].tolist(), len(distinct)]
         self._require_applied(applied)
-        held = self._sets_of(prefixes.tolist())
-        codes = self._ask(distinct, prefixes.tolist(), starts.tolist(), ends, held)
+        codes = self._ask(distinct, starts, [b"%d" % prefix for prefix in prefixes.tolist()])
         if self._current() != self._pointer:
             raise RegisterReplaced("another load of the register was put in force meanwhile")
         return codes[places]
@@ -111,53 +115,48 @@ class RedisBulkRun:
     def _current(self) -> Any:
         return self._server.pipeline_read([("GET", redis_keys.current(self._campaign.profile))])[0]
 
-    def _sets_of(self, prefixes: Sequence[int]) -> list[int]:
+    def _exist_commands(self, prefix: str) -> bytes:
+        """For each group, which of its lists have a set of this prefix."""
+        groups = [[self._lists[bit](prefix) for bit in group] for group in self._groups]
+        return b"".join(b"*%d\r\n$6\r\nEXISTS\r\n%b" % (len(keys) + 1, b"".join(keys)) for keys in groups)
+
+    def _sets_of(self, prefixes: Sequence[bytes]) -> Codes:
         """For each prefix the lists that may have a set of it: all of a group when one of them has."""
         unknown = [prefix for prefix in prefixes if prefix not in self._held]
+        counts = self._replies(map(self._exist, unknown), len(self._groups))
+        exist = np.fromiter(counts, dtype=np.uint16).reshape(len(unknown), len(self._groups)) > 0
+        masks = np.array([sum(1 << bit for bit in group) for group in self._groups], dtype=np.uint16)
+        self._held.update(zip(unknown, (exist @ masks | self._always).tolist(), strict=True))
+        return np.array([self._held[prefix] for prefix in prefixes], dtype=np.uint16)
+
+    def _ask(self, distinct: Numbers, starts: NDArray[np.intp], prefixes: Sequence[bytes]) -> Codes:
+        """Which lists hold each of the ``distinct`` numbers; those of a prefix stand from its start to the next one."""
+        held, sizes = self._sets_of(prefixes), np.diff(starts, append=len(distinct))
+        asked = [held >> bit & 1 == 1 for bit in range(len(self._lists))]
+        members = list(_arguments(distinct % np.uint64(_SPAN), sizes.tolist()))
         commands = (
-            b"*%d\r\n$6\r\nEXISTS\r\n" % (len(group) + 1)
-            + b"".join(_argument(self._lists[bit](str(prefix))) for bit in group)
-            for prefix in unknown
-            for group in self._groups
+            b"*%d\r\n$10\r\nSMISMEMBER\r\n%b%b" % (sizes[place] + 2, key(prefixes[place]), members[place])
+            for key, of_list in zip(self._keys, asked, strict=True)
+            for place in np.flatnonzero(of_list).tolist()
         )
-        masks = [sum(1 << bit for bit in group) for group in self._groups]
-        replies = (reply for batch in self._server.stream_read(_batches(commands)) for reply in batch)
-        for prefix in unknown:
-            found = islice(replies, len(masks))
-            self._held[prefix] = sum(mask for mask, count in zip(masks, found, strict=True) if count)
-        return [self._held[prefix] for prefix in prefixes]
-
-    def _ask(
-        self, distinct: Numbers, prefixes: Sequence[int], starts: Sequence[int], ends: Sequence[int], held: list[int]
-    ) -> Codes:
-        """Which lists hold each of the ``distinct`` numbers; those of a prefix stand from its start to its end."""
-        suffixes = (distinct % np.uint64(_SPAN)).tolist()
-        codes = np.zeros(len(distinct), dtype=np.uint16)
-
-        def commands() -> Iterator[bytes]:
-            for prefix, start, end, sets in zip(prefixes, starts, ends, held, strict=True):
-                if not sets:
-                    continue
-                members = b"".join([_MEMBERS[suffix] for suffix in suffixes[start:end]])
-                head = b"*%d\r\n$10\r\nSMISMEMBER\r\n" % (end - start + 2)
-                for bit, name in enumerate(self._lists):
-                    if sets >> bit & 1:
-                        yield head + _argument(name(str(prefix))) + members
-
-        asked = (
-            (start, end, bit)
-            for start, end, sets in zip(starts, ends, held, strict=True)
-            for bit in range(len(self._lists))
-            if sets >> bit & 1
-        )
-        for batch in self._server.stream_read(_batches(commands())):
-            for reply, (start, end, bit) in zip(batch, asked, strict=False):
-                codes[start:end] |= np.array(reply, dtype=np.uint16) << np.uint16(bit)
+        answers = np.fromiter(chain.from_iterable(self._replies(commands, 1)), dtype=np.uint16)
+        codes, done = np.zeros(len(distinct), dtype=np.uint16), 0
+        for bit, of_list in enumerate(asked):
+            rows = np.flatnonzero(np.repeat(of_list, sizes))
+            codes[rows] |= answers[done : done + len(rows)] << bit
+            done += len(rows)
         return codes
 
+    def _replies(self, commands: Iterable[bytes], each: int) -> Iterator[Any]:
+        """The replies to ``commands``, of which every item holds ``each``."""
+        left = iter(commands)
+        batches = iter(lambda: list(islice(left, _BATCH_COMMANDS)), [])
+        packed = ((b"".join(batch), len(batch) * each) for batch in batches)
+        return chain.from_iterable(self._server.stream_read(packed))
 
-def _lists(campaign: Campaign, generation: Generation | None) -> tuple[Callable[[str], str], ...]:
-    """The key of each list that matters to a campaign, as a function of the prefix."""
+
+def _lists(campaign: Campaign, generation: Generation | None) -> tuple[Callable[[str], bytes], ...]:
+    """The key of each list that matters to a campaign, as Redis wants an argument, as a function of the prefix."""
     seller, blocked = campaign.seller.key, relevant_lists(campaign)
     names: list[Callable[[str], str]] = [
         partial(redis_keys.optout_set, seller=seller),
@@ -166,15 +165,24 @@ def _lists(campaign: Campaign, generation: Generation | None) -> tuple[Callable[
     names += [partial(redis_keys.own_set, profile=campaign.profile, blocked=item) for item in blocked]
     if generation is not None:
         names += [partial(redis_keys.register_set, generation=generation.id, blocked=item) for item in blocked]
-    return tuple(names)
+    return tuple(partial(_key_argument, name) for name in names)
 
 
-def _argument(text: str) -> bytes:
-    raw = text.encode()
+def _key_argument(name: Callable[[str], str], prefix: str) -> bytes:
+    raw = name(prefix).encode()
     return b"$%d\r\n%b\r\n" % (len(raw), raw)
 
 
-def _batches(commands: Iterator[bytes]) -> Iterator[tuple[bytes, int]]:
-    """Commands in groups, each as one text with how many they are."""
-    while batch := list(islice(commands, _BATCH_COMMANDS)):
-        yield b"".join(batch), len(batch)
+def _filled_in(text: Callable[[str], bytes]) -> Callable[[bytes], bytes]:
+    """``text`` as a function of the prefix, made once for each length that a prefix has."""
+    blank = cache(lambda digits: text(_BLANK * digits))
+    return lambda prefix: blank(len(prefix)).replace(_BLANK.encode() * len(prefix), prefix)
+
+
+def _arguments(suffixes: Numbers, sizes: Sequence[int]) -> Iterator[bytes]:
+    """The members of each set, as arguments: of the first the first so many suffixes, and so on."""
+    padded, start = _MEMBERS[suffixes].tobytes(), 0
+    for size in sizes:
+        end = start + size * _MEMBERS.itemsize
+        yield padded[start:end].replace(b"\0", b"")
+        start = end

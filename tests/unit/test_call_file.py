@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
-from itertools import product
+from itertools import compress, product
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +44,7 @@ def parted(file: CsvCallFile, *, keep: bool) -> tuple[bytes, list[int]]:
     """What is written when all rows stay, or all go with the reason ``x``; and the numbers."""
     text, numbers = b"", []
     for rows in file.rows(lambda *_: None):
-        count = len(rows.records)
+        count = len(rows.numbers)
         text += rows.kept(np.ones(count, dtype=np.bool_)) if keep else rows.removed(range(count), ["x"] * count)
         numbers += rows.numbers.tolist()
     return text, numbers
@@ -179,6 +179,41 @@ def test_rows_stay_as_they_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert numbers[0] == 31612345678
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
+@pytest.mark.parametrize("heading", ["", "name;phone\r\n", 'name;"phone"\r\n'])
+def test_a_file_can_be_parted_in_every_way(tmp_path: Path, encoding: str, heading: str) -> None:
+    """Each row goes to one part, in its order and its encoding, be it long, short or the last one."""
+    rows = [
+        "Jan;0612345678\r\n",
+        "J\u00f6rg;0612345679\r\n",
+        "\u20ac;061;more\r\n",
+        ";0612345680\r\n",
+        "Ann;0612345681",
+    ]
+    file = opened(tmp_path, (heading + rows[0] + " \r\n" + "".join(rows[1:])).encode(encoding))
+    (read,) = file.rows(lambda *_: None)
+    for keep in product([True, False], repeat=len(rows)):
+        text = heading + "".join(compress(rows, keep))
+        assert read.kept(np.array(keep)) == text.encode(encoding)
+        gone = [place for place, kept in enumerate(keep) if not kept]
+        reasons = [str(place) for place in gone]
+        parted = heading.replace("\r", ";reason\r") + "".join(
+            row.rstrip() + f";{place}" + row[len(row.rstrip()) :] for place, row in enumerate(rows) if not keep[place]
+        )
+        assert read.removed(gone, reasons) == parted.encode(encoding)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "letters"), [("utf-8", b"Ren\xc3\xa9 \xff\xc3"), ("cp1252", b"Ren\xe9 \xc3\x81\x8d\x80")]
+)
+def test_bytes_of_no_letter_stay_as_they_came(tmp_path: Path, encoding: str, letters: bytes) -> None:
+    """In the rows that stay and in those that go."""
+    content = b"".join(b"%b;061234567%d\n" % (letters, end) for end in range(3))
+    file = opened(tmp_path, content, encoding=encoding)
+    assert parted(file, keep=True)[0] == content
+    assert parted(file, keep=False)[0] == content.replace(b"\n", b";x\n")
+
+
 def test_a_reason_is_one_more_cell(tmp_path: Path) -> None:
     """Before the line end, in the file's own delimiter, and in the header; also within a byte order mark's file."""
     text, _ = parted(opened(tmp_path, ODD[0]), keep=False)
@@ -200,13 +235,14 @@ def test_rows_without_a_usable_number_say_what_they_have(tmp_path: Path) -> None
     assert isinstance(rows.unusable[5], EmergencyNumber)
 
 
-def test_the_input_is_described(tmp_path: Path) -> None:
-    """Its rows are counted without header and empty lines."""
-    file = opened(tmp_path, ODD[2])
+@pytest.mark.parametrize("content", [ODD[2], ODD[5]])
+def test_the_input_is_described(tmp_path: Path, content: bytes) -> None:
+    """Its rows are counted without header and empty lines; its digest is that of the whole file."""
+    file = opened(tmp_path, content)
     parted(file, keep=True)
     described = file.described()
     assert (described.name, described.rows) == ("calls.csv", 2)
-    assert described.sha256 == sha256(ODD[2]).hexdigest()
+    assert described.sha256 == sha256(content).hexdigest()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.domain.journal_events import FIELDS, EventType, JsonValue, Mark, Record
 from agent.domain.model import Purpose, Reason, Verdict
@@ -118,6 +120,21 @@ def test_numbers_are_seen_once() -> None:
     again = np.arange(31612345672, 31612345681, dtype=np.uint64)
     assert seen.first(again).tolist() == [True, True, True, True, True, True, False, False, True]
     assert seen.first(np.array([], dtype=np.uint64)).tolist() == []
+
+
+@given(
+    st.lists(
+        st.lists(st.integers(31610000000, 31610000030) | st.sampled_from([0, 31699999999, 31700000000]), max_size=40),
+        max_size=4,
+    )
+)
+def test_of_equal_numbers_the_first_is_the_first(columns: list[list[int]]) -> None:
+    """As a set of those that came before has it."""
+    seen, before = SeenNumbers(), set[int]()
+    for column in columns:
+        expected = [number not in before and number not in column[:place] for place, number in enumerate(column)]
+        assert seen.first(np.array(column, dtype=np.uint64)).tolist() == expected
+        before.update(column)
 
 
 def test_certificates_carry_aware_times() -> None:
