@@ -25,6 +25,7 @@ from agent.adapters.sqlite_journal import SqliteJournal
 from agent.choices import Choices
 from agent.config import Settings
 from agent.domain.model import Campaign
+from agent.domain.ports import Progress
 from agent.domain.profile import PROFILES
 from agent.finishing import Finishing
 from agent.health_checks import Site
@@ -83,9 +84,12 @@ class Application:
         self.redis.close()
 
 
-def bootstrap(settings: Settings) -> Application:
-    """Wire everything. Raises ``JournalUnavailable``; Redis is not contacted yet."""
-    journal = SqliteJournal(settings.journal.path, settings.journal.key_path)
+def bootstrap(settings: Settings, progress: Progress = lambda *_: None) -> Application:
+    """Wire everything. Raises ``JournalUnavailable``; Redis is not contacted yet.
+
+    ``progress`` hears of it when the journal of an older version is brought up to date, which may take a while.
+    """
+    journal = SqliteJournal(settings.journal.path, settings.journal.key_path, progress=progress)
     redis = _redis(settings)
     calls = JournalCalls(journal)
     outbox = Outbox(journal, calls, RedisListChanges(redis, journal.id, journal.mark), now_utc, _log_restart)

@@ -14,6 +14,7 @@ from agent.config import Settings, load_settings
 from agent.domain.errors import InputRejected
 from agent.domain.phone_number import PhoneNumber, UnusableNumber, read_dialled
 from agent.domain.profile import PROFILES, Profile
+from agent.entrypoints.cli import output
 
 
 def settings(**overrides: str) -> Settings:
@@ -25,7 +26,7 @@ def application() -> Application:
     """The wired application, with its log on stderr; use it as a context manager."""
     config = settings()
     logs.configure(config.logs.level)
-    app = bootstrap(config)
+    app = bootstrap(config, output.say_update)
     warn_of_exposed_key(config)
     return app
 
