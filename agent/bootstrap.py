@@ -28,6 +28,7 @@ from agent.domain.model import Campaign
 from agent.domain.ports import Progress
 from agent.domain.profile import PROFILES
 from agent.finishing import Finishing
+from agent.generation_keeping import GenerationKeeping
 from agent.health_checks import Site
 from agent.notices import Notices
 from agent.outbox import Outbox
@@ -93,6 +94,7 @@ def bootstrap(settings: Settings, progress: Progress = lambda *_: None) -> Appli
     redis = _redis(settings)
     calls = JournalCalls(journal)
     outbox = Outbox(journal, calls, RedisListChanges(redis, journal.id, journal.mark), now_utc, _log_restart)
+    generations = RedisGenerations(redis)
     by = getpass.getuser()
     campaigns = settings.domain_campaigns()
     choices = Choices(journal, calls, outbox, {key: campaign.sector for key, campaign in campaigns.items()})
@@ -115,12 +117,19 @@ def bootstrap(settings: Settings, progress: Progress = lambda *_: None) -> Appli
             new_call_id=new_call_id,
         ),
         registers=Registers(
-            generations=RedisGenerations(redis),
+            generations=generations,
             journal=journal,
             outbox=outbox,
             clock=now_utc,
-            keep_generations=settings.register_.keep_generations,
+            keeping=GenerationKeeping(
+                generations=generations,
+                journal=journal,
+                clock=now_utc,
+                keep=settings.register_.keep_generations,
+                grace=timedelta(minutes=settings.register_.grace_minutes),
+            ),
             max_shrink_percent=settings.register_.max_shrink_percent,
+            max_rejected_percent=settings.register_.max_rejected_percent,
             by=by,
         ),
         seller_lists=SellerLists(journal, JournalSellerLists(journal, calls), outbox, by),

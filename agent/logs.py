@@ -20,6 +20,7 @@ AGENT_STOPPING: Final = "agent.stopping"
 AGENT_STOPPED: Final = "agent.stopped"
 CALL_FINISHED: Final = "call.finished"
 CALL_SCREENED: Final = "call.screened"
+GENERATION_FREED: Final = "generation.freed"
 HEALTH_ANSWERED: Final = "health.answered"
 KEY_PRESSED: Final = "key.pressed"
 NOTICE_MISSED: Final = "notice.missed"
@@ -42,6 +43,7 @@ EVENTS: Final = {
     AGENT_STOPPED: "the service has stopped; clean=false when sessions were cut off",
     CALL_FINISHED: "the end of a dialled call; a warning when the offer is missing, or when it could not be recorded",
     CALL_SCREENED: "one screening, with its verdict, reason, rule and timings",
+    GENERATION_FREED: "old loads of the register were removed from Redis, their time of grace being over",
     HEALTH_ANSWERED: "the health script found something degraded",
     KEY_PRESSED: "one key of an agent, recorded or rejected and why; applied=false: in force once Redis is back",
     NOTICE_MISSED: "notices that were to follow the agent's part of a call, and did not begin within their time",

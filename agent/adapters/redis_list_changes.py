@@ -10,7 +10,7 @@ import redis
 
 from agent.adapters import redis_keys
 from agent.adapters.redis_connection import RedisServer
-from agent.adapters.redis_generations import is_whole
+from agent.adapters.redis_generation_sets import is_still_whole
 from agent.adapters.redis_values import mark_from_text, mark_to_text, pointer_from_text, pointer_to_text
 from agent.domain.deadline import Deadline
 from agent.domain.errors import JournalUnavailable, ListsDamaged, ListsEvicted
@@ -95,13 +95,17 @@ class RedisListChanges:
             pipe.execute()
 
     def _begin(self, client: Any, pipe: Any, *, registers: bool) -> None:
-        """Queue the way back to the beginning: customers go, and ``registers`` are no longer in force."""
+        """Queue the way back to the beginning: customers go, and ``registers`` are no longer in force.
+
+        What Redis lost is not known, so every load has to be counted again.
+        """
         gone = list(client.scan_iter(match=redis_keys.customer_sets_pattern(), count=_SCAN_COUNT))
         if registers:
             gone += client.scan_iter(match=redis_keys.currents_pattern(), count=_SCAN_COUNT)
         pipe.multi()
         for key in gone:
             pipe.unlink(key)
+        pipe.incr(redis_keys.DOUBTS)
         pipe.set(redis_keys.APPLIED, mark_to_text(Mark(journal=self._journal_id, seq=0, link="")))
 
     def _pointer(self, profile: str, records: Sequence[Record], client: Any, pipe: Any) -> str | None:
@@ -119,7 +123,7 @@ class RedisListChanges:
                 return pointer
         generation, mark = str(last.body["generation"]), self._mark_of(last.seq)
         text = pipe.hget(redis_keys.generations(profile), generation)
-        return pointer_to_text(text, mark, last.at) if mark and is_whole(client, text, generation) else None
+        return pointer_to_text(text, mark, last.at) if mark and is_still_whole(client, text, generation) else None
 
 
 def _apply(pipe: Any, record: Record) -> None:

@@ -117,6 +117,8 @@ FIELDS: Final[Mapping[EventType, tuple[str, ...]]] = MappingProxyType(
             "sha256",
             "files",
             "duplicates",
+            "rejected",
+            "base",
             "by",
         ),
         EventType.REGISTER_REJECTED: ("profile", "as_of", "files", "problem", "problems", "by"),
@@ -154,7 +156,8 @@ FIELDS: Final[Mapping[EventType, tuple[str, ...]]] = MappingProxyType(
     }
 )
 """The fields of each type. ``number`` is E.164 (or what was dialled, where that was no number); ``by`` is the system
-user who ran the command; ``source`` says through which door it came; ``failure`` what failed, for technical blocks;
+user who ran the command; ``base`` the generation that changes were loaded on, null for a whole load; ``source`` says
+through which door it came; ``failure`` what failed, for technical blocks;
 ``what`` was shown in full, ``filter`` how it was selected and ``count`` how many. Of a call: ``uniqueid`` is
 Asterisk's id of the channel that the script ran on; ``prompt`` the sound file and ``sha256`` its digest; ``heard_ms``
 of ``long_ms`` how much of it was played, and ``ended`` how that ended (``agent.notices``); ``undoes`` the sequence
