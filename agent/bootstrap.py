@@ -19,6 +19,7 @@ from agent.adapters.redis_connection import RedisServer
 from agent.adapters.redis_generations import RedisGenerations
 from agent.adapters.redis_list_changes import RedisListChanges
 from agent.adapters.redis_lists import RedisLists
+from agent.adapters.redis_memberships import RedisMemberships
 from agent.adapters.registration_files import CsvRegistrationFiles
 from agent.adapters.sound_files import SoundFiles
 from agent.adapters.sqlite_journal import SqliteJournal
@@ -27,6 +28,7 @@ from agent.config import Settings
 from agent.domain.model import Campaign
 from agent.domain.ports import Progress
 from agent.domain.profile import PROFILES
+from agent.explaining import Explaining
 from agent.finishing import Finishing
 from agent.generation_keeping import GenerationKeeping
 from agent.health_checks import Site
@@ -153,6 +155,21 @@ def bootstrap(settings: Settings, progress: Progress = lambda *_: None) -> Appli
         ),
         scrub_checks=ScrubChecks(journal, now_utc),
         by=by,
+    )
+
+
+def explaining(app: Application) -> Explaining:
+    """What ``bmn explain`` needs besides."""
+    calls = JournalCalls(app.journal)
+    return Explaining(
+        journal=app.journal,
+        calls=calls,
+        seller_lists=JournalSellerLists(app.journal, calls),
+        memberships=RedisMemberships(app.redis, app.journal.id, app.journal.mark),
+        screening=app.screening,
+        campaigns=app.campaigns,
+        profiles=PROFILES,
+        clock=now_utc,
     )
 
 

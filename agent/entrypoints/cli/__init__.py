@@ -25,6 +25,7 @@ _COMMANDS: Final = {
     "agi": ("agent.entrypoints.cli.agi", "agi", "Answer one AGI script on stdin and stdout."),
     "customer": ("agent.entrypoints.cli.customer", "customer", "A seller's own customers, with the sale as evidence."),
     "doctor": ("agent.entrypoints.cli.doctor", "doctor", "Check this site, and say what to do."),
+    "explain": ("agent.entrypoints.cli.explain", "explain", "Tell why a number may be dialled or not."),
     "journal": ("agent.entrypoints.cli.journal", "journal", "Check the evidence."),
     "log": ("agent.entrypoints.cli.log", "log", "Show screened calls: what was blocked, what was dialled, and why."),
     "optout": ("agent.entrypoints.cli.optout", "optout", "Consumers who object to one seller."),
