@@ -62,7 +62,7 @@ class RedisListChanges:
                 except KeyError as error:
                     raise JournalUnavailable(f"record {record.seq} was altered: it has no {error}") from error
             for digits, standing in standings.items():
-                _stand(pipe, PhoneNumber(digits=digits.removeprefix("+")), standing)
+                _write_standing(pipe, PhoneNumber(digits=digits.removeprefix("+")), standing)
             for profile, pointer in pointers.items():
                 if pointer is None:
                     pipe.delete(redis_keys.current(profile))
@@ -134,7 +134,7 @@ def _apply(pipe: Any, record: Record) -> None:
             number = _number(record)
             pipe.sadd(redis_keys.optout_set(number.prefix, str(body["seller"])), number.suffix)
         case EventType.OPTOUT_REMOVED | EventType.CHOICE_RECORDED | EventType.CHOICE_UNDONE:
-            return  # ``_stand`` will see to it
+            return  # ``_write_standing`` will see to it
         case EventType.CUSTOMER_ADDED | EventType.CUSTOMER_REMOVED:
             number = _number(record)
             key = redis_keys.customer_set(number.prefix, str(body["seller"]), str(body["product_group"]))
@@ -146,7 +146,7 @@ def _apply(pipe: Any, record: Record) -> None:
             raise ValueError(f"{record.type} changes no list")
 
 
-def _stand(pipe: Any, number: PhoneNumber, standing: Standing) -> None:
+def _write_standing(pipe: Any, number: PhoneNumber, standing: Standing) -> None:
     """Queue what a number's own records add up to."""
     for seller, objection in standing.optouts.items():
         change = pipe.srem if objection is None else pipe.sadd
