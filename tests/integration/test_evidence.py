@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from agent import bootstrap
 from agent.adapters.evidence_files import evidence_draft
 from agent.adapters.journal_evidence import JournalSnapshot
 from agent.bootstrap import Application, evidence, retention
@@ -48,7 +49,7 @@ def app(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iter
         old = AgedJournal(app, monkeypatch)
         began = NOW - timedelta(days=3)
         with monkeypatch.context() as earlier:
-            earlier.setattr(app.registers, "_clock", lambda: began - timedelta(hours=1))
+            earlier.setattr(bootstrap, "now_utc", lambda: began - timedelta(hours=1))
             as_of = began.date() - timedelta(days=1)
             generation = load_register(app, "0612345000\n", as_of=as_of).generation.id
         call = old.call(began, E164, generation=generation, agent=f"{NASTY}\u2028")

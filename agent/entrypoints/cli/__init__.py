@@ -30,6 +30,7 @@ _COMMANDS: Final = {
         "evidence",
         "Everything on one number in one document, with its proof.",
     ),
+    "explain": ("agent.entrypoints.cli.explain", "explain", "Tell why a number may be dialled or not."),
     "journal": (
         "agent.entrypoints.cli.journal",
         "journal",

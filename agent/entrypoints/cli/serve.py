@@ -8,7 +8,7 @@ import click
 
 from agent import logs
 from agent.bootstrap import bootstrap, metrics
-from agent.entrypoints.cli import context
+from agent.entrypoints.cli import context, output
 from agent.entrypoints.service import Service, hold_stop_signals
 
 
@@ -25,6 +25,6 @@ def serve(listen: str | None) -> None:
     logs.configure(config.logs.level, sys.stdout)
     hold_stop_signals()
     counts = metrics(config) if config.metrics.listen else None
-    with bootstrap(config, counts) as app:
+    with bootstrap(config, output.say_update, counts) as app:
         clean = Service(app, counts).run()
     sys.exit(0 if clean else 1)
