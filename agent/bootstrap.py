@@ -41,6 +41,7 @@ from agent.service_state import OpenRegistrations, ServiceState
 
 if TYPE_CHECKING:
     from agent.metrics import Metrics
+    from agent.register_loading import RegisterLoading
     from agent.scrubbing import Scrubbing
 
 
@@ -124,15 +125,7 @@ def bootstrap(settings: Settings, watch: Watch | None = None) -> Application:
             journal=journal,
             outbox=outbox,
             clock=now_utc,
-            keeping=GenerationKeeping(
-                generations=generations,
-                journal=journal,
-                clock=now_utc,
-                keep=settings.register_.keep_generations,
-                grace=timedelta(minutes=settings.register_.grace_minutes),
-            ),
-            max_shrink_percent=settings.register_.max_shrink_percent,
-            max_rejected_percent=settings.register_.max_rejected_percent,
+            keeping=_keeping(settings, generations, journal),
             by=by,
         ),
         seller_lists=SellerLists(journal, JournalSellerLists(journal, calls), outbox, by),
@@ -191,8 +184,25 @@ def service_state(app: Application) -> ServiceState:
     )
 
 
+def register_loading(app: Application) -> RegisterLoading:
+    """What loads need besides; apart, for its libraries take longer to load than a classic AGI script has."""
+    from agent.register_loading import RegisterLoading
+
+    generations = RedisGenerations(app.redis)
+    return RegisterLoading(
+        generations=generations,
+        journal=app.journal,
+        outbox=app.outbox,
+        keeping=_keeping(app.settings, generations, app.journal),
+        clock=now_utc,
+        max_shrink_percent=app.settings.register_.max_shrink_percent,
+        max_rejected_percent=app.settings.register_.max_rejected_percent,
+        by=app.by,
+    )
+
+
 def scrubbing(app: Application) -> Scrubbing:
-    """What ``bmn scrub`` needs besides; apart, for its libraries take longer to load than a classic AGI script has."""
+    """What ``bmn scrub`` needs besides; apart, as ``register_loading`` is."""
     from importlib.metadata import version
 
     from agent.adapters.redis_bulk_lists import RedisBulkLists
@@ -226,6 +236,16 @@ def survey(settings: Settings, dialplan_reasons: Sequence[str]) -> Iterator[Site
         )
     finally:
         redis.close()
+
+
+def _keeping(settings: Settings, generations: RedisGenerations, journal: SqliteJournal) -> GenerationKeeping:
+    return GenerationKeeping(
+        generations=generations,
+        journal=journal,
+        clock=now_utc,
+        keep=settings.register_.keep_generations,
+        grace=timedelta(minutes=settings.register_.grace_minutes),
+    )
 
 
 def _redis(settings: Settings, watch: Watch | None = None) -> RedisServer:
