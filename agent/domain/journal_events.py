@@ -171,24 +171,97 @@ FIELDS: Final[Mapping[EventType, tuple[str, ...]]] = MappingProxyType(
         EventType.JOURNAL_PURGED: ("count", "counts", "first_at", "last_at", "until", "by"),
     }
 )
-"""The fields of each type. ``number`` is E.164 (or what was dialled, where that was no number); ``by`` is the system
-user who ran the command; ``base`` the generation that changes were loaded on, null for a whole load; ``source`` says
-through which door it came; ``failure`` what failed, for technical blocks;
-``what`` was shown in full, ``filter`` how it was selected and ``count`` how many. Of a call: ``uniqueid`` is
-Asterisk's id of the channel that the script ran on; ``prompt`` the sound file and ``sha256`` its digest; ``heard_ms``
-of ``long_ms`` how much of it was played, and ``ended`` how that ended (``agent.notices``); ``undoes`` the sequence
-number of the record that no longer counts; ``choice`` of ``choice.applied`` that of the record now in force in Redis,
-``late`` when it was not at once; ``answer``, ``question`` and ``scope``, ``charities`` are the words of
-``agent.domain.choice``; ``notice`` of ``call.finished`` the words of ``agent.finishing``. ``since`` of an
-opt-out is the day of the objection, where that was told (records before that field was kept have none). Of a scrub:
-``lists_up_to``
-is the journal record up to which the lists were sure to be; ``input``, ``clean`` and ``removed`` are files, each with
-``name``, ``sha256`` and ``rows``; ``reasons`` counts the rows by reason (``agent.scrubbing``). Of a dossier:
-``from`` and ``to`` (without it) are instants, ``upto`` the last record that was there, with ``head``, its link, and
-``root``, that of ``agent.domain.merkle`` over all of them; ``count`` is of the records in it, ``sha256`` of its content
-and ``page_sha256`` of the page around it (``agent.evidence_document``). Of a purge: ``counts`` of bodies by record
-type, ``first_at`` and ``last_at`` when the oldest and the newest of those records was made (UTC), ``until`` by kind the
-instant before which they were made or ended (``agent.domain.retention``)."""
+"""The fields of each type, in order; what each says is in ``MEANINGS``."""
+
+MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "accepted": "whether the registrar took it over",
+        "action": "register, or withdraw what was handed over before",
+        "after_ms": "milliseconds from the choice's record until it was in force in Redis",
+        "agent": "who dialled, as the dialplan names him",
+        "answer": "what was said (agent.domain.choice.Answer)",
+        "answered": "whether the consumer picked up",
+        "answered_s": "seconds of conversation, as Asterisk counts them",
+        "as_of": "the day on which the register's supplier made the file",
+        "base": "the generation that changes were loaded on; null for a whole load (older records have no such field)",
+        "batch": "what was handed to the registrar together",
+        "by": "the system user who ran the command, or who was signed in to the dashboard",
+        "call": "our id of the call",
+        "campaign": "as the dialplan named it; it may be unknown",
+        "cause": "Q.931, as HANGUPCAUSE has it",
+        "charities": "what was answered to the question of charities (agent.domain.choice.Charities)",
+        "choice": "of choice.applied, the number of the record now in force; else the wish in one word",
+        "clean": "of agent.stopped, whether all sessions came to their end; of a scrub, the file that may be called",
+        "count": "how many: numbers of a load, records of a dossier or purge, numbers that were shown",
+        "counts": "of a load, numbers by list; of a purge, bodies by record type",
+        "dialled": "the number as it was dialled",
+        "dialstatus": "DIALSTATUS of Asterisk",
+        "digit": "the key that was pressed",
+        "duplicates": "lines that said nothing that an earlier line had not said",
+        "ended": "how the notice ended (agent.notices.NoticeEnd)",
+        "ended_by": "who ended the conversation (agent.finishing.EndedBy)",
+        "evidence": "where the proof of the sale is",
+        "failure": "what failed, where that is why the call was blocked",
+        "file": "the name of the file",
+        "files": "name, path, SHA-256 and bytes of each file, and how it was read",
+        "filter": "how it was selected",
+        "first_at": "when the oldest of the purged records was made (UTC)",
+        "from": "of a dossier, the instant from which it tells",
+        "from_generation": "the generation that was rolled back from",
+        "generation": "the load of the register; null where none was asked, or none is in force",
+        "head": "the link of record upto",
+        "heard_ms": "milliseconds of the notice that were played",
+        "host": "the machine's name",
+        "input": "of a scrub, name, SHA-256 and rows of the call file",
+        "language": "the language of the notice",
+        "last_at": "when the newest of the purged records was made (UTC)",
+        "listen": "address and port of the service",
+        "lists_up_to": "the journal record up to which Redis was sure to be",
+        "loaded_at": "when the load was made (UTC)",
+        "long_ms": "milliseconds that the whole notice takes",
+        "note": "what was written down with the objection",
+        "notice": "of a verdict, whether the call needs one; of an ended call, its result, to_follow or not_due",
+        "number": "E.164; of a verdict, what was dialled where that was no number",
+        "offered": "whether the agent logged that the register was pointed at",
+        "page_sha256": "of the page around the dossier",
+        "pid": "the process",
+        "problem": "why the load was rejected",
+        "problems": "how many lines were wrong",
+        "product": "what was sold",
+        "product_group": "the group of similar products that the sale is in",
+        "profile": "the law that held (agent.domain.profile)",
+        "prompt": "the name of the sound file",
+        "question": "what was asked (agent.domain.choice.Question)",
+        "rang": "whether it rang at the consumer",
+        "reason": "of a verdict, why (agent.domain.model.Reason); else in somebody's words",
+        "reasons": "rows that were taken out, by reason",
+        "register_sha256": "of the register's file",
+        "rejected": "lines that were wrong and left out (older records have no such field)",
+        "removed": "of a scrub, the file of rows that may not be called",
+        "result": "of the notice: heard, partial or not_played",
+        "root": "over all records up to upto (agent.domain.merkle)",
+        "rule": "which rule decided (agent.domain.rules)",
+        "scope": "everything, or one sector",
+        "sector": "the sector that the campaign is in",
+        "seller": "on whose behalf is called",
+        "sha256": "of the file; of a dossier, of its content",
+        "since": "the day of the objection, where it was told (older records have no such field)",
+        "sold_on": "the day of the sale",
+        "source": "through which door it came",
+        "to": "of a dossier, the instant up to which it tells, without it",
+        "undoes": "the number of the record that no longer counts",
+        "uniqueid": "Asterisk's id of the channel that the script ran on",
+        "until": "by kind, the instant before which records were made that were purged",
+        "upto": "the last record that the dossier knows of",
+        "valid_until": "how long the scrub may be relied on",
+        "verdict": "allow or block",
+        "version": "of this software",
+        "voicemail": "whether the agent logged that a machine answered",
+        "what": "what was shown in full",
+        "wished_at": "when it was first said",
+    }
+)
+"""What each field says."""
 
 LIST_CHANGES: Final = frozenset(
     {

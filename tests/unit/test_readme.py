@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from agent import dialplan_names, logs
 from agent.config import CampaignSettings, SellerSettings, Settings
-from agent.domain.journal_events import EventType
+from agent.domain.journal_events import FIELDS, MEANINGS, EventType
 from agent.domain.model import Reason, Sector, Verdict
 from agent.entrypoints.cli import _COMMANDS, EXIT_CODES
 from tests.metric_families import families
@@ -168,3 +168,8 @@ def test_the_dialplan_speaks_of_no_other_names() -> None:
         assert f"`{name}`" in README
     for reason in dialplan_names.DIALPLAN_REASONS:
         assert reason in DIALPLAN
+
+
+def test_every_field_of_the_journal_has_a_meaning() -> None:
+    """And no meaning is left of a field that is gone."""
+    assert {field for fields in FIELDS.values() for field in fields} == set(MEANINGS)
