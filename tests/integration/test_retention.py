@@ -167,6 +167,23 @@ def test_a_registration_that_is_pending_keeps_its_whole_call(app: Application, o
     assert (len(calls.of_call(call)), len(calls.of_call(other))) == (3, 0)
 
 
+def test_the_end_of_a_call_does_not_go_before_its_beginning(app: Application, old: AgedJournal, site: Bmn) -> None:
+    """The clock was set back in the call, and the period ends between the two: the journal holds together."""
+    edge = NOW - timedelta(days=1826)
+    call = old.call(edge + timedelta(minutes=30), NUMBERS[0])
+    old.finish(edge - timedelta(minutes=30), NUMBERS[0], call)
+    other = old.call(edge - timedelta(minutes=40), NUMBERS[1])
+    old.finish(edge - timedelta(minutes=35), NUMBERS[1], other)
+    old.append(edge - timedelta(minutes=20), EventType.AGENT_STARTED, host="here", pid=1, version="1", listen="-")
+    assert dict(purged(app, trust_clock=True).counts) == {
+        EventType.AGENT_STARTED: 1,
+        EventType.CALL_SCREENED: 1,
+        EventType.CALL_FINISHED: 1,
+    }
+    assert len(JournalCalls(app.journal).of_call(call)) == 2
+    assert site.json("journal", "verify")["whole"] is True
+
+
 def test_a_withdrawal_that_the_registrar_has_to_hear_of_keeps_its_choices(app: Application, old: AgedJournal) -> None:
     """Nothing of it is in force, but the registrar still believes it."""
     call = old.call(OLD, NUMBERS[0])
