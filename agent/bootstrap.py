@@ -83,9 +83,9 @@ class Application:
         self.redis.close()
 
 
-def bootstrap(settings: Settings) -> Application:
+def bootstrap(settings: Settings, *, create_journal: bool = True) -> Application:
     """Wire everything. Raises ``JournalUnavailable``; Redis is not contacted yet."""
-    journal = SqliteJournal(settings.journal.path, settings.journal.key_path)
+    journal = SqliteJournal(settings.journal.path, settings.journal.key_path, create=create_journal)
     redis = _redis(settings)
     calls = JournalCalls(journal)
     outbox = Outbox(journal, calls, RedisListChanges(redis, journal.id, journal.mark), now_utc, _log_restart)

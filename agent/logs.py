@@ -20,6 +20,9 @@ AGENT_STOPPING: Final = "agent.stopping"
 AGENT_STOPPED: Final = "agent.stopped"
 CALL_FINISHED: Final = "call.finished"
 CALL_SCREENED: Final = "call.screened"
+DASHBOARD_BLIND: Final = "dashboard.blind"
+DASHBOARD_STARTED: Final = "dashboard.started"
+DASHBOARD_STOPPED: Final = "dashboard.stopped"
 HEALTH_ANSWERED: Final = "health.answered"
 KEY_PRESSED: Final = "key.pressed"
 NOTICE_MISSED: Final = "notice.missed"
@@ -29,11 +32,14 @@ KEY_EXPOSED: Final = "key.exposed"
 OUTBOX_DRAINED: Final = "outbox.drained"
 OUTBOX_BLOCKED: Final = "outbox.blocked"
 OUTBOX_RESTARTED: Final = "outbox.restarted"
+PAGE_FAILED: Final = "page.failed"
 PEER_REFUSED: Final = "peer.refused"
 REQUEST_FAILED: Final = "request.failed"
 REQUEST_OVERDUE: Final = "request.overdue"
 SCRIPT_UNKNOWN: Final = "script.unknown"
 SESSION_ABORTED: Final = "session.aborted"
+SIGN_IN_ACCEPTED: Final = "sign_in.accepted"
+SIGN_IN_REFUSED: Final = "sign_in.refused"
 
 EVENTS: Final = {
     ACCEPT_FAILED: "no connection could be taken, for example because no file descriptor is left",
@@ -42,6 +48,9 @@ EVENTS: Final = {
     AGENT_STOPPED: "the service has stopped; clean=false when sessions were cut off",
     CALL_FINISHED: "the end of a dialled call; a warning when the offer is missing, or when it could not be recorded",
     CALL_SCREENED: "one screening, with its verdict, reason, rule and timings",
+    DASHBOARD_BLIND: "the journal cannot be read, so that the live view shows nothing new; said once per outage",
+    DASHBOARD_STARTED: "the dashboard listens",
+    DASHBOARD_STOPPED: "the dashboard has stopped",
     HEALTH_ANSWERED: "the health script found something degraded",
     KEY_PRESSED: "one key of an agent, recorded or rejected and why; applied=false: in force once Redis is back",
     NOTICE_MISSED: "notices that were to follow the agent's part of a call, and did not begin within their time",
@@ -51,11 +60,14 @@ EVENTS: Final = {
     OUTBOX_DRAINED: "list changes of the journal were applied to Redis by the background drain",
     OUTBOX_BLOCKED: "list changes wait because Redis or the journal is away; said once per outage",
     OUTBOX_RESTARTED: "the journal was restored from a backup: all of it is applied to Redis again",
+    PAGE_FAILED: "a page of the dashboard could not be shown, and why",
     PEER_REFUSED: "a connection from outside agi.allowed_peers was closed",
     REQUEST_FAILED: "an unexpected error in a handler; the call was blocked with internal_error",
     REQUEST_OVERDUE: "a request waited longer than its deadline; a screening was blocked with overloaded",
     SCRIPT_UNKNOWN: "an AGI script that does not exist was asked for; nothing was answered",
     SESSION_ABORTED: "Asterisk hung up, was silent or broke the protocol in mid-session",
+    SIGN_IN_ACCEPTED: "a user of the dashboard signed in",
+    SIGN_IN_REFUSED: "somebody was not let in: a wrong name or password, or too many attempts",
 }
 """Every event that is logged, and what it tells. The README's table is compared with this."""
 

@@ -24,6 +24,7 @@ EXIT_CODES: Final = {
 _COMMANDS: Final = {
     "agi": ("agent.entrypoints.cli.agi", "agi", "Answer one AGI script on stdin and stdout."),
     "customer": ("agent.entrypoints.cli.customer", "customer", "A seller's own customers, with the sale as evidence."),
+    "dashboard": ("agent.entrypoints.cli.dashboard", "dashboard", "Show calls, register and evidence in a browser."),
     "doctor": ("agent.entrypoints.cli.doctor", "doctor", "Check this site, and say what to do."),
     "journal": ("agent.entrypoints.cli.journal", "journal", "Check the evidence."),
     "log": ("agent.entrypoints.cli.log", "log", "Show screened calls: what was blocked, what was dialled, and why."),
