@@ -11,6 +11,7 @@ from typing import Final
 
 from agent.adapters.journal_file import changed_definition, connect, require_known_version, translated
 from agent.adapters.journal_key import read_key, require_own_key
+from agent.adapters.journal_schema import HOUR_US, STILL_OPEN, TALLIED
 from agent.adapters.sqlite_journal import SqliteJournal
 from agent.domain import chain
 from agent.domain.errors import JournalUnavailable
@@ -44,6 +45,30 @@ class ChainCheck:
     def whole(self) -> bool:
         """True when nothing was altered, removed, inserted or reordered."""
         return self.first_bad is None
+
+
+def _wrong_sums(connection: sqlite3.Connection) -> str:
+    """What the journal counts of its own records that is not so; empty when all is.
+
+    Purged records still count in their hour, though not for which campaign and reason is known from them any more.
+    """
+    hours = f"""
+        SELECT hour FROM (SELECT hour, type, sum(count) AS count FROM tally GROUP BY 1, 2
+        EXCEPT SELECT at / {HOUR_US}, type, count(*) FROM records GROUP BY 1, 2)
+    """
+    kinds = f"""
+        SELECT 1 FROM ({TALLIED}) AS found LEFT JOIN tally USING (hour, type, campaign, reason)
+        WHERE tally.count IS NULL OR tally.count < found.count OR tally.first > found.first OR tally.last < found.last
+    """
+    opened = f"SELECT call, seq FROM ({STILL_OPEN}) EXCEPT SELECT call, seq FROM open_calls"
+    closed = f"""
+        SELECT 1 FROM open_calls LEFT JOIN records USING (seq)
+        WHERE records.seq IS NULL OR (records.body IS NOT NULL AND (open_calls.call, seq) NOT IN ({STILL_OPEN}))
+    """
+    for query, what in ((hours, "tally"), (kinds, "tally"), (opened, "open calls"), (closed, "open calls")):
+        if connection.execute(f"SELECT EXISTS ({query})").fetchone()[0]:
+            return f"the journal's {what} do not agree with its records"
+    return ""
 
 
 def opens(path: Path, key_path: Path) -> bool:
@@ -130,6 +155,8 @@ def _walk(
     (integrity,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if integrity != "ok":
         return bad(1, f"the journal's indexes do not show all its records: {integrity}")
+    if wrong := _wrong_sums(connection):
+        return bad(1, wrong)
     progress("verifying", last_seq, last_seq)
     head = str(chain.Anchor.at(last_seq, last_link))
     return ChainCheck(journal=journal_id, records=end, first_bad=None, problem="", head=head)

@@ -1,10 +1,6 @@
-"""The journal as a file: its tables, how it is made and opened, and how one tells that somebody changed the tables.
+"""The journal as a file: how it is made, opened and brought up to date, and how one tells that its tables were changed.
 
-Tables (schema version 1):
-  ``records``  seq, at (microseconds since 1970 UTC), type, salt, body (JSON text), digest, link. The columns
-               ``number``, ``call``, ``verdict``, ``reason``, ``campaign``, ``seller`` and ``agent`` are computed from
-               the body by SQLite, for the indexes: there is no second copy that could say something else.
-  ``state``    one row: journal id, what its key must match, last seq, last link, its seal, and the last protective seq.
+The tables themselves are in ``agent.adapters.journal_schema``.
 """
 
 from __future__ import annotations
@@ -12,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import functools
+import itertools
 import os
 import secrets
 import sqlite3
@@ -20,28 +17,16 @@ from pathlib import Path
 from typing import Final, Literal
 
 from agent.adapters.journal_key import publish_key, read_key, require_own_key, write_new_key
+from agent.adapters.journal_schema import SCHEMA_VERSION, VERSIONS
 from agent.domain import chain
 from agent.domain.errors import JournalUnavailable
+from agent.domain.ports import Progress
 
-SCHEMA_VERSION: Final = 1
 BUSY_MS: Final = 2_000
 """How long one transaction waits for those of other processes, each a few milliseconds."""
 
-_COMPUTED: Final = ("number", "call", "verdict", "reason", "campaign", "seller", "agent")
-_SCHEMA: Final = f"""
-CREATE TABLE records (
-  seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, type TEXT NOT NULL,
-  salt BLOB, body TEXT, digest BLOB NOT NULL, link BLOB NOT NULL,
-  {", ".join(f"{name} TEXT GENERATED ALWAYS AS (json_extract(body, '$.{name}')) VIRTUAL" for name in _COMPUTED)}
-) STRICT;
-CREATE INDEX records_by_number ON records (number, seq) WHERE number IS NOT NULL;
-CREATE INDEX records_by_call ON records (call, seq) WHERE call IS NOT NULL;
-CREATE INDEX records_by_type ON records (type, seq);
-CREATE TABLE state (
-  one INTEGER PRIMARY KEY CHECK (one = 1), journal TEXT NOT NULL, key_check BLOB NOT NULL,
-  seq INTEGER NOT NULL, link BLOB NOT NULL, seal BLOB NOT NULL, protective INTEGER NOT NULL
-) STRICT;
-"""
+_AT_ONCE: Final = 50_000
+"""A journal of no more records is brought up to date in a moment, also while others append to it."""
 
 
 def connect(path: Path, mode: Literal["rw", "ro"] = "rw") -> sqlite3.Connection:
@@ -61,10 +46,11 @@ def _is_on_read_only_media(path: Path) -> bool:
     return not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
 
 
-def open_journal(path: Path, key_path: Path, *, create: bool) -> bytes:
-    """Make sure that the journal and its key exist and belong together; returns the key.
+def open_journal(path: Path, key_path: Path, *, create: bool, progress: Progress) -> bytes:
+    """Make sure that the journal and its key exist, belong together and have our tables; returns the key.
 
-    With ``create``, makes both when there is neither. Raises ``JournalUnavailable``.
+    With ``create``, makes both when there is neither. A journal of an older version is brought up to date, with
+    ``progress``. Raises ``JournalUnavailable``.
     """
     try:
         if not path.exists():
@@ -74,6 +60,7 @@ def open_journal(path: Path, key_path: Path, *, create: bool) -> bytes:
         elif create and not key_path.exists():
             _finish(path, key_path)
         key = read_key(key_path, path)
+        _bring_up_to_date(path, key, progress)
         with translated(path), contextlib.closing(connect(path)) as connection:
             require_known_version(connection, path)
             changed = changed_definition(connection)
@@ -93,21 +80,70 @@ def open_journal(path: Path, key_path: Path, *, create: bool) -> bytes:
 
 def require_known_version(connection: sqlite3.Connection, path: Path) -> None:
     """Raise ``JournalUnavailable`` for a journal of another version of this software."""
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version != SCHEMA_VERSION:
-        raise JournalUnavailable(f"journal {path} has schema {version}; this version reads {SCHEMA_VERSION}")
+    version = _version(connection)
+    if version < SCHEMA_VERSION:
+        raise JournalUnavailable(
+            f"journal {path} is of an older version of this software: bmn log brings it up to date, once"
+        )
+    if version > SCHEMA_VERSION:
+        raise JournalUnavailable(f"journal {path} is of a newer version of this software: use that one")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _bring_up_to_date(path: Path, key: bytes, progress: Progress) -> None:
+    """Give a journal of an older version our tables: all of it, or nothing.
+
+    While that goes on nobody can append, so a long one is begun only when no other process has the journal open.
+    """
+    with translated(path), contextlib.closing(connect(path)) as connection:
+        if not 0 < _version(connection) < SCHEMA_VERSION:
+            return
+        owner = connection.execute("SELECT journal, key_check, seq FROM state").fetchone()
+        if owner is not None:  # else it was tampered with, which is found when it is opened
+            require_own_key(key, owner[0], owner[1], path)
+        short = owner is None or owner[2] <= _AT_ONCE
+    with translated(path), contextlib.closing(connect(path)) as connection:
+        if not short:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if short or error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
+            raise JournalUnavailable(
+                f"journal {path} is of an older version, and bringing it up to date takes a while in which no call can "
+                "be recorded: stop whatever has it open (the service), then start this version"
+            ) from error
+        version = _version(connection)  # read again: another process may have been first
+        if changed := _definitions(connection) ^ definitions_of(version):
+            kind, name = min(changed)[:2]
+            raise JournalUnavailable(f"journal {path} was tampered with: its {kind} {name!r} is not ours")
+        steps = [statement for added in VERSIONS[version:] for statement in added]
+        for done, statement in enumerate(steps):
+            progress("updating the journal", done, len(steps))
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+        progress("updating the journal", len(steps), len(steps))
 
 
 def changed_definition(connection: sqlite3.Connection) -> str:
     """A table, index or trigger that is not as we made it, and so may lie about the records; empty when all are."""
-    changed = _definitions(connection) ^ _our_definitions()
+    changed = _definitions(connection) ^ definitions_of(SCHEMA_VERSION)
     return min((f"{kind} {name!r}" for kind, name, _, _ in changed), default="")
 
 
 @functools.cache
-def _our_definitions() -> frozenset[tuple[str, str, str, str]]:
+def definitions_of(version: int) -> frozenset[tuple[str, str, str, str]]:
+    """What SQLite says of the tables, indexes and triggers of a version."""
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
-        connection.executescript(_SCHEMA)
+        for statement in itertools.chain(*VERSIONS[:version]):
+            connection.execute(statement)
         return _definitions(connection)
 
 
@@ -156,7 +192,8 @@ def _create_both(path: Path, key: bytes) -> None:
     try:
         with translated(path), contextlib.closing(connect(draft)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(_SCHEMA)
+            for statement in itertools.chain(*VERSIONS):
+                connection.execute(statement)
             link = chain.first_link(key, journal_id)
             connection.execute(
                 "INSERT INTO state VALUES (1, ?, ?, 0, ?, ?, 0)",

@@ -2,7 +2,7 @@
 
 Several processes may append at the same time. Each writer reads the end of the chain inside its own write
 transaction, so the chain is one, whoever wrote the links (see ``agent.domain.chain``). The tables
-are described in ``agent.adapters.journal_file``.
+are described in ``agent.adapters.journal_schema``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from agent.adapters.journal_file import BUSY_MS, connect, open_journal, translated
 from agent.adapters.journal_lock import lock_holder
@@ -26,6 +26,7 @@ from agent.domain import chain
 from agent.domain.deadline import Deadline
 from agent.domain.errors import InputRejected, JournalUnavailable
 from agent.domain.journal_events import LIST_CHANGES, PROTECTIVE_CHANGES, Event, EventType, Mark, Record
+from agent.domain.ports import Progress
 
 _BATCH: Final = 512
 _COMMIT_S: Final = 0.5
@@ -62,10 +63,15 @@ class _Waiting:
 class SqliteJournal:
     """The journal file and its writer thread. Thread-safe; ``close`` it, or use it as a context manager."""
 
-    def __init__(self, path: Path, key_path: Path, *, create: bool = True) -> None:
-        """Open the journal; with ``create``, make it and its key when there is none. Raises ``JournalUnavailable``."""
+    def __init__(
+        self, path: Path, key_path: Path, *, create: bool = True, progress: Progress = lambda *_: None
+    ) -> None:
+        """Open the journal; with ``create``, make it and its key when there is none. Raises ``JournalUnavailable``.
+
+        ``progress`` hears of it when a journal of an older version is brought up to date.
+        """
         self.path = path
-        self._key = open_journal(path, key_path, create=create)
+        self._key = open_journal(path, key_path, create=create, progress=progress)
         self._local = threading.local()
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         with translated(path):
@@ -210,10 +216,18 @@ class SqliteJournal:
     ) -> Iterator[Record]:
         """Records that match ``where`` (SQL over the columns in the module docstring), in order of ``seq``."""
         order = "DESC" if newest_first else "ASC"
-        query = f"SELECT seq, at, type, CAST(body AS BLOB) FROM records WHERE {where} ORDER BY seq {order} LIMIT ?"
+        return self.selected(f"FROM records WHERE {where} ORDER BY seq {order} LIMIT ?", (*parameters, limit))
+
+    def selected(self, source: str, parameters: Sequence[object]) -> Iterator[Record]:
+        """The records of a query that begins with FROM: ``records`` and whatever else is needed to choose them."""
+        columns = "records.seq, records.at, records.type, CAST(records.body AS BLOB)"
+        for row in self.query(f"SELECT {columns} {source}", parameters):
+            yield self._record(*row)
+
+    def query(self, sql: str, parameters: Sequence[object]) -> Iterator[tuple[Any, ...]]:
+        """The rows of any query over the tables."""
         with translated(self.path):
-            for row in self._reader().execute(query, (*parameters, limit)):
-                yield self._record(*row)
+            yield from self._reader().execute(sql, parameters)
 
     def record(self, seq: int) -> Record | None:
         """Record ``seq``; None when there is none."""

@@ -1,0 +1,463 @@
+"""What those read of the journal who watch it: pages, counts, what needs attention; and journals of older versions."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from agent.adapters import journal_file, journal_schema
+from agent.adapters.journal_check import verify
+from agent.adapters.journal_history import JournalHistory
+from agent.adapters.sqlite_journal import SqliteJournal
+from agent.domain.choice import Source
+from agent.domain.deadline import Deadline
+from agent.domain.errors import JournalUnavailable
+from agent.domain.history import CONSUMER_REASONS, Breakdown, Bucket, HistoryFilter
+from agent.domain.journal_events import Event, EventType, JsonScalar, Record
+from agent.domain.model import Reason, Verdict
+from agent.domain.phone_number import PhoneNumber
+from agent.finishing import NOTICE_NOT_DUE
+from tests.bench.journal_maker import fill
+
+UNTIL = datetime(2026, 11, 24, tzinfo=UTC)
+SCREENED = frozenset({EventType.CALL_SCREENED})
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A journal of a year, with a thousand records."""
+    path = tmp_path_factory.mktemp("history") / "journal.db"
+    with SqliteJournal(path, key_of(path)):
+        pass
+    fill(path, 1_000, UNTIL, lambda *_: None)
+    return path
+
+
+@pytest.fixture
+def journal(path: Path) -> Iterator[SqliteJournal]:
+    """That journal, open."""
+    with SqliteJournal(path, key_of(path)) as journal:
+        yield journal
+
+
+def key_of(path: Path) -> Path:
+    """Where its key is."""
+    return path.with_name(path.name + ".key")
+
+
+FILTERS = {
+    "everything": HistoryFilter(),
+    "screened": HistoryFilter(types=SCREENED),
+    "two types": HistoryFilter(types=SCREENED | {EventType.CALL_FINISHED}),
+    "verdict": HistoryFilter(verdict=Verdict.BLOCK),
+    "reason": HistoryFilter(reason=Reason.SELLER_OPTOUT),
+    "a reason of the other verdict": HistoryFilter(verdict=Verdict.ALLOW, reason=Reason.SELLER_OPTOUT),
+    "campaign": HistoryFilter(campaign="campaign-1"),
+    "seller": HistoryFilter(seller="seller-1"),
+    "agent": HistoryFilter(agent="agent-007"),
+    "since": HistoryFilter(since=UNTIL - timedelta(days=20)),
+    "until": HistoryFilter(until=UNTIL - timedelta(days=340)),
+    "a free time": HistoryFilter(
+        since=UNTIL - timedelta(days=90, minutes=7), until=UNTIL - timedelta(days=80, minutes=13)
+    ),
+    "all at once": HistoryFilter(
+        since=UNTIL - timedelta(days=300),
+        until=UNTIL - timedelta(days=10),
+        types=SCREENED,
+        verdict=Verdict.BLOCK,
+        reason=Reason.REGISTERED,
+        campaign="campaign-1",
+        seller="seller-1",
+    ),
+    "nothing such": HistoryFilter(campaign="no-such", agent="no-such"),
+}
+
+
+def expected(journal: SqliteJournal, chosen: HistoryFilter) -> list[int]:
+    """The records that match, newest first, found by looking at each of them."""
+    return [record.seq for record in journal.records(newest_first=True) if matches(chosen, record)]
+
+
+def matches(chosen: HistoryFilter, record: Record) -> bool:
+    """The filter, said in another way."""
+    body = record.body
+    is_verdict = record.type is EventType.CALL_SCREENED
+    return (
+        (chosen.since is None or record.at >= chosen.since)
+        and (chosen.until is None or record.at < chosen.until)
+        and (not chosen.types or record.type in chosen.types)
+        and (chosen.verdict is None or (is_verdict and body["verdict"] == chosen.verdict))
+        and (chosen.reason is None or (is_verdict and body["reason"] == chosen.reason))
+        and all(
+            value is None or body.get(name) == value
+            for name, value in (
+                ("campaign", chosen.campaign),
+                ("seller", chosen.seller),
+                ("agent", chosen.agent),
+                ("number", chosen.number and chosen.number.e164),
+                ("call", chosen.call),
+            )
+        )
+    )
+
+
+def paged(history: JournalHistory, chosen: HistoryFilter, limit: int) -> list[int]:
+    """All pages together, newest first."""
+    seqs: list[int] = []
+    before: int | None = None
+    while True:
+        page = history.page(chosen, before=before, limit=limit)
+        seqs += [record.seq for record in page.records]
+        if not page.more:
+            return seqs
+        before = page.records[-1].seq
+
+
+@pytest.mark.parametrize("chosen", FILTERS.values(), ids=FILTERS.keys())
+@pytest.mark.parametrize("limit", [7, 2_000])
+def test_the_pages_of_a_filter_are_just_what_matches(journal: SqliteJournal, chosen: HistoryFilter, limit: int) -> None:
+    """Newest first, none twice, none left out, whatever is asked and however big a page is."""
+    wanted = expected(journal, chosen)
+    assert paged(JournalHistory(journal), chosen, limit) == wanted
+    assert wanted or chosen in (FILTERS["nothing such"], FILTERS["a reason of the other verdict"])
+
+
+def test_a_number_and_a_call_are_found_with_what_else_is_asked(journal: SqliteJournal) -> None:
+    """By their own indexes."""
+    last = next(journal.records("type = 'call.finished'", newest_first=True))
+    call, number = str(last.body["call"]), PhoneNumber(digits=str(last.body["number"]).removeprefix("+"))
+    for chosen in (
+        HistoryFilter(number=number),
+        HistoryFilter(call=call),
+        HistoryFilter(call=call, number=number, types=SCREENED),
+        HistoryFilter(call=call, number=PhoneNumber(digits="31699999999")),
+        HistoryFilter(number=number, verdict=Verdict.ALLOW, agent=str(last.body["agent"])),
+        HistoryFilter(call=call, verdict=Verdict.BLOCK),
+    ):
+        assert paged(JournalHistory(journal), chosen, 2) == expected(journal, chosen)
+
+
+def test_whoever_follows_misses_none(journal: SqliteJournal) -> None:
+    """After a record come the oldest of those after it, until there are no more."""
+    chosen, history, seqs = HistoryFilter(verdict=Verdict.BLOCK), JournalHistory(journal), list[int]()
+    after, more = 100, True
+    while more:
+        page = history.page(chosen, after=after, limit=5)
+        assert [record.seq for record in page.records] == sorted((r.seq for r in page.records), reverse=True)
+        seqs += sorted(record.seq for record in page.records)
+        after, more = page.records[0].seq if page.more else page.upto, page.more
+    assert seqs == [seq for seq in reversed(expected(journal, chosen)) if seq > 100]
+    assert after == journal.head().seq
+
+
+@pytest.mark.parametrize("chosen", FILTERS.values(), ids=FILTERS.keys())
+@pytest.mark.parametrize("place", [{}, {"before": 500}, {"after": 500}])
+def test_no_filter_reads_all_records(
+    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch, chosen: HistoryFilter, place: dict[str, int]
+) -> None:
+    """Each query goes by an index."""
+    plans = plans_of(journal, monkeypatch)
+    JournalHistory(journal).page(chosen, limit=10, **place)
+    assert plans
+    assert not [plan for plan in plans if "SCAN records" in plan or "TEMP B-TREE FOR ORDER" in plan]
+
+
+def test_no_list_reads_all_records(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither charts nor what needs attention."""
+    plans, history, since = plans_of(journal, monkeypatch), JournalHistory(journal), UNTIL - timedelta(days=7)
+    history.repeated_attempts(since, 10)
+    history.missing_offers(since, 10)
+    history.agents_missing_offers(since, 10)
+    history.unfinished_calls(since, 10)
+    for bucket, by in itertools.product(Bucket, Breakdown):
+        history.counts(since, UNTIL, bucket, by)
+    assert len(plans) > 10
+    assert not [plan for plan in plans if "SCAN records" in plan or "SCAN later" in plan]
+
+
+def plans_of(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Filled with how SQLite goes about each query from here on."""
+    plans: list[str] = []
+    query = journal.query
+
+    def noting(sql: str, parameters: tuple[object, ...]) -> Iterator[tuple[object, ...]]:
+        plans.extend(str(row[3]) for row in query(f"EXPLAIN QUERY PLAN {sql}", parameters))
+        return query(sql, parameters)
+
+    monkeypatch.setattr(journal, "query", noting)
+    return plans
+
+
+@pytest.mark.parametrize("by", Breakdown)
+@pytest.mark.parametrize("bucket", Bucket)
+def test_counts_are_what_was_recorded(journal: SqliteJournal, bucket: Bucket, by: Breakdown) -> None:
+    """In days as they begin in the Netherlands, also when the clocks change in between."""
+    zone, since, until = ZoneInfo("Europe/Amsterdam"), UNTIL - timedelta(days=250), UNTIL - timedelta(days=3)
+    wanted: dict[tuple[datetime, str, str], int] = {}
+    for record in journal.records("type = 'call.screened'"):
+        if since <= record.at < until:
+            match bucket:
+                case Bucket.HOUR:
+                    begins = record.at.replace(minute=0, second=0, microsecond=0)
+                case Bucket.DAY:
+                    begins = datetime.combine(record.at.astimezone(zone), datetime.min.time(), zone)
+                case Bucket.WHOLE:
+                    begins = since
+            place = (begins, str(record.body[by]), str(record.body["verdict"]))
+            wanted[place] = wanted.get(place, 0) + 1
+    found = JournalHistory(journal).counts(since, until, bucket, by, zone)
+    assert {(count.begins, count.key, str(count.verdict)): count.count for count in found} == wanted
+    assert [count.begins for count in found] == sorted(count.begins for count in found)
+
+
+# --- what needs attention
+
+
+def add(journal: SqliteJournal, event_type: EventType, call: str, **fields: JsonScalar) -> int:
+    """Append one record of a call."""
+    body = {"call": call, "number": "+31612345678", "campaign": "energy", "agent": "lou", "seller": "acme", **fields}
+    return journal.append([Event.of(event_type, body)], Deadline.after_ms(5_000))[0]
+
+
+def screen(journal: SqliteJournal, call: str, reason: Reason = Reason.NOT_REGISTERED, **fields: JsonScalar) -> int:
+    """One screening."""
+    told: dict[str, JsonScalar] = {"verdict": reason.verdict, "reason": reason, "profile": "nl-bmnr"}
+    return add(
+        journal,
+        EventType.CALL_SCREENED,
+        call,
+        **{**told, "notice": "required", "source": "fastagi", "uniqueid": call, **fields},
+    )
+
+
+def finish(journal: SqliteJournal, call: str, **fields: JsonScalar) -> int:
+    """The end of an answered call without an offer."""
+    ended: dict[str, JsonScalar] = {"answered": True, "offered": False, "voicemail": False, "notice": "heard"}
+    return add(journal, EventType.CALL_FINISHED, call, **{**ended, **fields})
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[SqliteJournal]:
+    """A new journal."""
+    with SqliteJournal(tmp_path / "journal.db", key_of(tmp_path / "journal.db")) as journal:
+        yield journal
+
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def test_repeated_attempts_are_those_of_one_agent_on_one_blocked_number(empty: SqliteJournal) -> None:
+    """A second agent, an allowed call and a block that says nothing of the consumer do not count."""
+    screen(empty, "1", Reason.REGISTERED)
+    screen(empty, "2", Reason.REGISTERED, agent="kim")
+    screen(empty, "3", Reason.REGISTER_STALE)
+    screen(empty, "4")
+    history = JournalHistory(empty)
+    assert history.repeated_attempts(LONG_AGO, 10) == ()
+    last = screen(empty, "5", Reason.SELLER_OPTOUT)
+    for call in ("6", "7", "8"):
+        screen(empty, call, Reason.REGISTERED, agent="kim", number="+31687654321")
+    kim, lou = history.repeated_attempts(LONG_AGO, 10)
+    assert (kim.agent, kim.number.e164, kim.attempts) == ("kim", "+31687654321", 3)
+    assert (lou.agent, lou.number.e164, lou.attempts, lou.last.seq) == ("lou", "+31612345678", 2, last)
+    assert history.repeated_attempts(LONG_AGO, 1) == (kim,)
+    assert history.repeated_attempts(datetime.now(UTC) + timedelta(hours=1), 10) == ()
+
+
+def test_each_block_because_of_a_consumer_is_one_that_counts() -> None:
+    """A new reason must be thought about."""
+    others = {reason for reason in Reason if reason.verdict is Verdict.BLOCK and not reason.technical}
+    assert others - CONSUMER_REASONS == {Reason.INVALID_NUMBER, Reason.UNSUPPORTED_COUNTRY}
+
+
+def test_missing_offers_are_answered_calls_in_which_one_was_due(empty: SqliteJournal) -> None:
+    """Not those that nobody answered, nor those in which a key came a moment late."""
+    for call in ("missing", "offered", "voicemail", "not answered", "not due", "late", "late and undone"):
+        screen(empty, call)
+    missing = finish(empty, "missing")
+    finish(empty, "offered", offered=True)
+    finish(empty, "voicemail", voicemail=True)
+    finish(empty, "not answered", answered=False)
+    finish(empty, "not due", notice=NOTICE_NOT_DUE)
+    finish(empty, "late")
+    add(empty, EventType.CHOICE_RECORDED, "late", source=Source.AGENT, answer="offered", sector="energy")
+    undone = finish(empty, "late and undone", agent="kim")
+    key = add(
+        empty, EventType.CHOICE_RECORDED, "late and undone", source=Source.AGENT, answer="offered", sector="energy"
+    )
+    add(empty, EventType.CHOICE_UNDONE, "late and undone", source=Source.AGENT, answer="offered", undoes=key)
+    history = JournalHistory(empty)
+    assert [record.seq for record in history.missing_offers(LONG_AGO, 10)] == [undone, missing]
+    assert [record.seq for record in history.missing_offers(LONG_AGO, 1)] == [undone]
+    assert [(found.agent, found.count) for found in history.agents_missing_offers(LONG_AGO, 10)] == [
+        ("kim", 1),
+        ("lou", 1),
+    ]
+
+
+def test_unfinished_calls_are_those_that_were_allowed_and_never_ended(empty: SqliteJournal) -> None:
+    """An emergency call and a question on the command line are not followed."""
+    screen(empty, "ended")
+    finish(empty, "ended")
+    screen(empty, "blocked", Reason.REGISTERED)
+    screen(empty, "emergency", Reason.EMERGENCY_NUMBER)
+    screen(empty, "asked", source="command")
+    unfinished = screen(empty, "unfinished")
+    assert [record.seq for record in JournalHistory(empty).unfinished_calls(LONG_AGO, 10)] == [unfinished]
+    assert JournalHistory(empty).unfinished_calls(datetime.now(UTC) + timedelta(hours=1), 10) == ()
+
+
+# --- what the journal counts itself
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE tally SET count = count + 1 WHERE reason = 'registered'",
+        "DELETE FROM tally WHERE type = 'call.finished'",
+        "UPDATE tally SET reason = 'exempt_customer' WHERE reason = 'seller_optout'",
+        "UPDATE tally SET first = 3",
+        "UPDATE tally SET last = 1",
+        "INSERT INTO tally VALUES (1, 'call.screened', 'energy', 'registered', 1, 1, 1)",
+        "DELETE FROM open_calls",
+        "INSERT INTO open_calls VALUES ('another', 1)",
+    ],
+)
+def test_sums_that_do_not_agree_with_the_records_are_found(empty: SqliteJournal, sql: str) -> None:
+    """Nobody can make a chart, or a list, say what did not happen."""
+    screen(empty, "blocked", Reason.SELLER_OPTOUT)
+    screen(empty, "registered", Reason.REGISTERED)
+    screen(empty, "open")
+    finish(empty, "blocked")
+    empty.close()
+    assert verify(empty.path, key_of(empty.path), lambda *_: None).whole
+    with contextlib.closing(sqlite3.connect(empty.path)) as connection, connection:
+        connection.execute(sql)
+    assert "not agree with its records" in verify(empty.path, key_of(empty.path), lambda *_: None).problem
+
+
+# --- journals of older versions
+
+
+def test_what_was_released_is_never_changed() -> None:
+    """Else journals of that version are taken for tampered with. Add a version, and its digest here."""
+    assert [
+        hashlib.sha256(repr(sorted(journal_file.definitions_of(version))).encode()).hexdigest()[:16]
+        for version in range(1, journal_schema.SCHEMA_VERSION + 1)
+    ] == ["bafaada0c0f4f61e", "77d41768efefa384"]
+
+
+def an_old_journal(path: Path, monkeypatch: pytest.MonkeyPatch, records: int) -> list[Record]:
+    """A journal as version 1 made it, with its records."""
+    with monkeypatch.context() as patch:
+        patch.setattr(journal_file, "VERSIONS", journal_schema.VERSIONS[:1])
+        patch.setattr(journal_file, "SCHEMA_VERSION", 1)
+        with SqliteJournal(path, key_of(path)):
+            pass
+        fill(path, records, UNTIL, lambda *_: None)
+        with SqliteJournal(path, key_of(path)) as journal:
+            return list(journal.records())
+
+
+def test_an_older_journal_is_brought_up_to_date_and_says_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its records, its chain, and what is counted of them as if this version had written it."""
+    path = tmp_path / "journal.db"
+    records = an_old_journal(path, monkeypatch, 400)
+    steps: list[tuple[str, int, int | None]] = []
+    with SqliteJournal(path, key_of(path), progress=lambda *step: steps.append(step)) as journal:
+        assert list(journal.records()) == records
+        found = set(journal.query("SELECT * FROM tally", ())), set(journal.query("SELECT * FROM open_calls", ()))
+    assert steps[0] == ("updating the journal", 0, steps[-1][2])
+    assert steps[-1][1] == steps[-1][2]
+    assert verify(path, key_of(path), lambda *_: None).whole
+    new = tmp_path / "new.db"
+    with SqliteJournal(new, key_of(new)):
+        pass
+    fill(new, 400, UNTIL, lambda *_: None)
+    with SqliteJournal(new, key_of(new)) as journal:
+        assert found == (
+            set(journal.query("SELECT * FROM tally", ())),
+            set(journal.query("SELECT * FROM open_calls", ())),
+        )
+
+
+def test_an_older_process_goes_on_while_a_short_journal_is_brought_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it appends afterwards is counted, too."""
+    path = tmp_path / "journal.db"
+    an_old_journal(path, monkeypatch, 100)
+    with monkeypatch.context() as patch:
+        patch.setattr(journal_file, "VERSIONS", journal_schema.VERSIONS[:1])
+        patch.setattr(journal_file, "SCHEMA_VERSION", 1)
+        older = SqliteJournal(path, key_of(path))
+    screen(older, "before", Reason.REGISTERED)
+    with SqliteJournal(path, key_of(path)) as journal, older:
+        screen(older, "after", Reason.REGISTERED)
+        page = JournalHistory(journal).page(HistoryFilter(campaign="energy"), limit=10)
+        assert [record.body["call"] for record in page.records] == ["after", "before"]
+    assert verify(path, key_of(path), lambda *_: None).whole
+
+
+def test_a_long_journal_is_not_brought_up_to_date_beside_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For as long as that takes, every call would be blocked."""
+    path = tmp_path / "journal.db"
+    an_old_journal(path, monkeypatch, 100)
+    monkeypatch.setattr(journal_file, "_AT_ONCE", 50)
+    monkeypatch.setattr(journal_file, "BUSY_MS", 20)
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("SELECT * FROM state").fetchone()
+        with pytest.raises(JournalUnavailable, match="stop whatever has it open"):
+            SqliteJournal(path, key_of(path))
+    with SqliteJournal(path, key_of(path)) as journal:
+        assert len(paged(JournalHistory(journal), HistoryFilter(), 30)) == 100
+
+
+def test_an_update_that_is_cut_off_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next start does it from the beginning."""
+    path = tmp_path / "journal.db"
+    an_old_journal(path, monkeypatch, 100)
+
+    def cut_off(step: str, done: int, total: int | None) -> None:
+        if total is not None and done == total - 1:
+            raise KeyboardInterrupt(step)
+
+    with pytest.raises(KeyboardInterrupt):
+        SqliteJournal(path, key_of(path), progress=cut_off)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'tally'").fetchone() == (0,)
+    with SqliteJournal(path, key_of(path)) as journal:
+        assert len(list(journal.records())) == 100
+
+
+def test_an_older_journal_that_was_tampered_with_is_not_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not ours is named."""
+    path = tmp_path / "journal.db"
+    an_old_journal(path, monkeypatch, 100)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE VIEW lie AS SELECT 1")
+    with pytest.raises(JournalUnavailable, match="its view 'lie' is not ours"):
+        SqliteJournal(path, key_of(path))
+
+
+def test_a_newer_journal_is_left_alone(empty: SqliteJournal) -> None:
+    """Another version knows what it means."""
+    empty.close()
+    with contextlib.closing(sqlite3.connect(empty.path)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(JournalUnavailable, match="newer version"):
+        SqliteJournal(empty.path, key_of(empty.path))
