@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 from agent import logs
 from agent.adapters.call_ids import new_call_id
 from agent.adapters.journal_check import opens
+from agent.adapters.journal_history import JournalHistory
 from agent.adapters.journal_views import JournalCalls, JournalSellerLists
 from agent.adapters.redis_connection import RedisServer
 from agent.adapters.redis_generations import RedisGenerations
@@ -56,6 +57,7 @@ class Application:
     settings: Settings
     campaigns: Mapping[str, Campaign]
     journal: SqliteJournal
+    history: JournalHistory
     redis: RedisServer
     outbox: Outbox
     screening: Screening
@@ -96,6 +98,7 @@ def bootstrap(settings: Settings, *, create_journal: bool = True) -> Application
         settings=settings,
         campaigns=campaigns,
         journal=journal,
+        history=JournalHistory(journal),
         redis=redis,
         outbox=outbox,
         screening=Screening(

@@ -28,7 +28,7 @@ from agent.entrypoints.dashboard.accounts import Accounts
 from agent.entrypoints.dashboard.headers import SecurityHeaders
 from agent.entrypoints.dashboard.language import read_words
 from agent.entrypoints.dashboard.live import LiveFeed
-from agent.entrypoints.dashboard.pages import agents, charts, history, live, register, registrations, sign_in
+from agent.entrypoints.dashboard.pages import agents, charts, dossier, history, live, register, registrations, sign_in
 from agent.entrypoints.dashboard.sessions import Sessions
 from agent.entrypoints.dashboard.site import Site
 from agent.entrypoints.dashboard.throttle import Throttle
@@ -61,6 +61,8 @@ def routes() -> Sequence[BaseRoute]:
         Route("/agents", page(agents.show), name="agents"),
         Route("/register", page(register.show), name="register"),
         Route("/registrations", page(registrations.show), name="registrations"),
+        Route("/dossier", page(dossier.show), name="dossier"),
+        Route("/dossier/open", page(dossier.open_record), methods=["POST"], name="dossier-open"),
         Route("/health", _health, name="health"),
         Mount("/static", StaticFiles(directory=_HERE / "static"), name="static"),
     )

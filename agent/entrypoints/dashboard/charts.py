@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-WIDTH: Final = 720
-HEIGHT: Final = 230
+WIDTH: Final = 960
+HEIGHT: Final = 240
 _LEFT: Final = 48
 _TOP: Final = 12
 _BOTTOM: Final = 28
 _GAP: Final = 0.22
-_MOST_LABELS: Final = 8
+_MOST_LABELS: Final = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ def nice_top(most: int) -> int:
     """The top of a scale of four equal whole steps that ``most`` fits under.
 
     >>> [nice_top(most) for most in (0, 3, 5, 17, 41, 1234)]
-    [4, 4, 8, 20, 60, 2000]
+    [4, 4, 8, 20, 80, 2000]
     """
     power = 1
     while True:

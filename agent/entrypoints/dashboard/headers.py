@@ -38,6 +38,7 @@ class SecurityHeaders:
         self._static = static
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, with the headers."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -8,10 +8,10 @@ from typing import Final
 import uvicorn
 
 from agent import logs
+from agent.bootstrap import Application
 from agent.config_dashboard import DashboardSettings
 from agent.domain.errors import ConfigurationError
 from agent.entrypoints.dashboard.app import create_app
-from agent.bootstrap import Application
 
 _GRACE_S: Final = 3
 """For answers that are on their way; live views never end by themselves."""
@@ -28,7 +28,9 @@ def serve(app: Application) -> None:
     with _listening(settings) as listening:
         host, port = listening.getsockname()[:2]
         log = logs.logger()
-        log.info(logs.DASHBOARD_STARTED, listen=f"{host}:{port}", users=len(settings.users), https=settings.behind_proxy)
+        log.info(
+            logs.DASHBOARD_STARTED, listen=f"{host}:{port}", users=len(settings.users), https=settings.behind_proxy
+        )
         uvicorn.Server(_config(app)).run(sockets=[listening])
         log.info(logs.DASHBOARD_STOPPED)
 

@@ -26,7 +26,7 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-class Forbidden(Exception):  # noqa: N818  # named after what happened
+class Forbidden(Exception):  # named after what happened
     """Somebody asked for what only another role may have."""
 
 

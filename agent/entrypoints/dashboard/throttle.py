@@ -26,13 +26,13 @@ class Throttle:
     def wait_s(self, user: str, address: str) -> int:
         """How many seconds to wait before the next attempt; 0 when it may be now."""
         now = self._clock()
-        return max(ceil(self._until(key, free) - now) for key, free in _keys(user, address))
+        return max(self._wait_s(key, free, now) for key, free in _keys(user, address))
 
     def attempt(self, user: str, address: str) -> None:
         """Count an attempt, before its password is looked at: many at once are no way around."""
         now = self._clock()
         for key, _ in _keys(user, address):
-            self._seen[key] = (self._count(key) + 1, now)
+            self._seen[key] = (self._count(key, now) + 1, now)
             self._seen.move_to_end(key)
         while len(self._seen) > _KEPT:
             self._seen.popitem(last=False)
@@ -42,16 +42,16 @@ class Throttle:
         for key, _ in _keys(user, address):
             self._seen.pop(key, None)
 
-    def _count(self, key: tuple[str, str]) -> int:
-        count, at = self._seen.get(key, (0, 0.0))
-        return count if self._clock() - at < _FORGOTTEN_S else 0
+    def _count(self, key: tuple[str, str], now: float) -> int:
+        count, at = self._seen.get(key, (0, now))
+        return count if now - at < _FORGOTTEN_S else 0
 
-    def _until(self, key: tuple[str, str], free: int) -> float:
-        count = self._count(key)
+    def _wait_s(self, key: tuple[str, str], free: int, now: float) -> int:
+        count = self._count(key, now)
         if count < free:
-            return self._clock()
+            return 0
         wait_s = min(2 ** min(count - free + 1, 20), _LONGEST_WAIT_S)
-        return float(self._seen[key][1] + wait_s)
+        return max(0, ceil(self._seen[key][1] + wait_s - now))
 
 
 def _keys(user: str, address: str) -> tuple[tuple[tuple[str, str], int], ...]:

@@ -77,7 +77,9 @@ async def show(visit: Visit) -> Response:
             (Breakdown.CAMPAIGN, Bucket.WHOLE),
         )
     }
-    verdicts = _over_time(stretches, counted[Breakdown.VERDICT], [Verdict.ALLOW, Verdict.BLOCK], visit.words, "verdicts")
+    verdicts = _over_time(
+        stretches, counted[Breakdown.VERDICT], [Verdict.ALLOW, Verdict.BLOCK], visit.words, "verdicts"
+    )
     blocked = [count for count in counted[Breakdown.REASON] if count.verdict is Verdict.BLOCK]
     reasons = _over_time(stretches, blocked, _most(blocked), visit.words, "reasons")
     campaigns = _campaigns(counted[Breakdown.CAMPAIGN])
@@ -101,9 +103,7 @@ def _stretches(period: str, now: datetime, zone: tzinfo) -> Stretches:
         return Stretches(begins=begins, until=until, bucket=Bucket.HOUR)
     today = now.astimezone(zone).date()
     days = [today - timedelta(days=back) for back in range(_DAYS[period] - 1, -1, -1)]
-    return Stretches(
-        begins=tuple(datetime.combine(day, time(), zone) for day in days), until=until, bucket=Bucket.DAY
-    )
+    return Stretches(begins=tuple(datetime.combine(day, time(), zone) for day in days), until=until, bucket=Bucket.DAY)
 
 
 def _over_time(

@@ -73,6 +73,7 @@ def _event(visit: Visit, calls: Calls) -> ServerSentEvent:
                 "time": row.time,
                 "verdict": row.verdict,
                 "number": row.number,
+                "text": row.number,
                 "reason": row.reason,
                 "failure": row.failure,
                 "campaign": row.campaign,

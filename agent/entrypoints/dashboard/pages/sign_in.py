@@ -79,7 +79,9 @@ async def choose_language(visit: Visit) -> Response:
     return answer
 
 
-def _form(visit: Visit, *, back: str, name: str = "", problem: str = "", notice: str = "", status: int = 200) -> Response:
+def _form(
+    visit: Visit, *, back: str, name: str = "", problem: str = "", notice: str = "", status: int = 200
+) -> Response:
     site = visit.site
     token = visit.request.cookies.get(site.sign_in_cookie) or secrets.token_urlsafe()
     values = {"back": back, "name": name, "problem": problem, "notice": notice, "token": token}

@@ -25,6 +25,10 @@
     row.querySelector("[name=record]").value = call.seq;
     row.querySelector("time").dateTime = call.at;
     for (const cell of row.querySelectorAll("[data-cell]")) cell.textContent = call.cells[cell.dataset.cell];
+    if (!call.cells.number.startsWith("+")) {  // what was dialled is no number, so there is nothing to open
+      row.querySelector("form").replaceWith(row.querySelector("[data-cell=text]"));
+      row.querySelector("[data-cell=text]").hidden = false;
+    }
     row.querySelector("[data-cell=verdict]").classList.add(call.blocked ? "block" : "allow");
     return row;
   };
