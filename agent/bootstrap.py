@@ -28,6 +28,7 @@ from agent.config import Settings
 from agent.domain.model import Campaign
 from agent.domain.profile import PROFILES
 from agent.finishing import Finishing
+from agent.generation_keeping import GenerationKeeping
 from agent.health_checks import Site
 from agent.notices import Notices
 from agent.outbox import Outbox
@@ -38,6 +39,7 @@ from agent.scrub_checks import ScrubChecks
 from agent.seller_lists import SellerLists
 
 if TYPE_CHECKING:
+    from agent.evidence import Evidence
     from agent.scrubbing import Scrubbing
 
 
@@ -91,6 +93,7 @@ def bootstrap(settings: Settings, *, create_journal: bool = True) -> Application
     redis = _redis(settings)
     calls = JournalCalls(journal)
     outbox = Outbox(journal, calls, RedisListChanges(redis, journal.id, journal.mark), now_utc, _log_restart)
+    generations = RedisGenerations(redis)
     by = getpass.getuser()
     campaigns = settings.domain_campaigns()
     choices = Choices(journal, calls, outbox, {key: campaign.sector for key, campaign in campaigns.items()})
@@ -114,12 +117,19 @@ def bootstrap(settings: Settings, *, create_journal: bool = True) -> Application
             new_call_id=new_call_id,
         ),
         registers=Registers(
-            generations=RedisGenerations(redis),
+            generations=generations,
             journal=journal,
             outbox=outbox,
             clock=now_utc,
-            keep_generations=settings.register_.keep_generations,
+            keeping=GenerationKeeping(
+                generations=generations,
+                journal=journal,
+                clock=now_utc,
+                keep=settings.register_.keep_generations,
+                grace=timedelta(minutes=settings.register_.grace_minutes),
+            ),
             max_shrink_percent=settings.register_.max_shrink_percent,
+            max_rejected_percent=settings.register_.max_rejected_percent,
             by=by,
         ),
         seller_lists=SellerLists(journal, JournalSellerLists(journal, calls), outbox, by),
@@ -157,6 +167,24 @@ def scrubbing(app: Application) -> Scrubbing:
         lists=RedisBulkLists(app.redis, app.journal.id, app.journal.mark),
         journal=app.journal,
         outbox=app.outbox,
+        profiles=PROFILES,
+        clock=now_utc,
+        version=version("bel-me-niet-agent"),
+        by=app.by,
+    )
+
+
+def evidence(app: Application) -> Evidence:
+    """What ``bmn evidence`` needs besides; apart, as few commands do."""
+    from importlib.metadata import version
+
+    from agent.adapters.journal_evidence import JournalEvidence, record_of
+    from agent.evidence import Evidence
+
+    return Evidence(
+        records=JournalEvidence(app.settings.journal.path, app.settings.journal.key_path),
+        read=record_of,
+        journal=app.journal,
         profiles=PROFILES,
         clock=now_utc,
         version=version("bel-me-niet-agent"),

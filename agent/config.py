@@ -152,7 +152,11 @@ class RegisterSettings(_Section):
     """``[register]``: loads of the register."""
 
     keep_generations: Annotated[int, Field(ge=2, le=20)] = 2
+    grace_minutes: Annotated[float, Field(ge=0, le=10_080)] = 5.0
+    """How long a load is kept at least after another one took its place."""
     max_shrink_percent: Annotated[float, Field(ge=0, le=100)] = 10.0
+    max_rejected_percent: Annotated[float, Field(ge=0, le=100)] = 0.1
+    """How many lines of a load may be wrong, and are left out."""
 
 
 class RegistrationsSettings(_Section):

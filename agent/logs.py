@@ -23,6 +23,7 @@ CALL_SCREENED: Final = "call.screened"
 DASHBOARD_BLIND: Final = "dashboard.blind"
 DASHBOARD_STARTED: Final = "dashboard.started"
 DASHBOARD_STOPPED: Final = "dashboard.stopped"
+GENERATION_FREED: Final = "generation.freed"
 HEALTH_ANSWERED: Final = "health.answered"
 KEY_PRESSED: Final = "key.pressed"
 NOTICE_MISSED: Final = "notice.missed"
@@ -51,6 +52,7 @@ EVENTS: Final = {
     DASHBOARD_BLIND: "the journal cannot be read, so that the live view shows nothing new; said once per outage",
     DASHBOARD_STARTED: "the dashboard listens",
     DASHBOARD_STOPPED: "the dashboard has stopped",
+    GENERATION_FREED: "old loads of the register were removed from Redis, their time of grace being over",
     HEALTH_ANSWERED: "the health script found something degraded",
     KEY_PRESSED: "one key of an agent, recorded or rejected and why; applied=false: in force once Redis is back",
     NOTICE_MISSED: "notices that were to follow the agent's part of a call, and did not begin within their time",

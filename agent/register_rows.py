@@ -1,78 +1,112 @@
-"""The rows of register files as sorted lists of numbers: every line is right, or nothing is taken."""
+"""The numbers of register files, sorted list by list. A few lines may be wrong; too many, and nothing is taken."""
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import polars
+
 from agent.domain.errors import InputRejected
 from agent.domain.model import Blocked
-from agent.domain.phone_number import PhoneNumber, read_dialled
-from agent.domain.ports import Progress, RegisterFile
+from agent.domain.ports import Numbers, Progress, RegisterFile, RejectedLine
 from agent.domain.profile import Profile
 from agent.domain.wording import wrong_lines
 
 _PROBLEMS_SHOWN: Final = 20
-_PROGRESS_EVERY: Final = 20_000
+_HOPELESS: Final = 200_000
+"""So many wrong lines, and most of those read, end the reading of a file."""
+
+Note = Callable[[RegisterFile, Sequence[RejectedLine]], None]
+"""Told of every line that is wrong."""
+
+
+def ignore(_: RegisterFile, __: Sequence[RejectedLine]) -> None:
+    """For those who do not want to be told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
     """What register files hold, validated."""
 
-    lists: dict[Blocked, Sequence[int]]
+    lists: Mapping[Blocked, Numbers]
     """Sorted distinct numbers of each list."""
+    removed: Numbers
+    """Sorted distinct numbers that a list of changes takes out."""
     numbers: int
     """Distinct numbers over all lists."""
     lines: int
     duplicates: int
     """Lines that said nothing that an earlier line had not said."""
+    rejected: int
+    """Lines that were wrong, and were left out."""
+    problems: tuple[str, ...]
+    """The first of them, each in a sentence."""
 
 
-def read_rows(profile: Profile, files: Sequence[RegisterFile], progress: Progress) -> Rows:
-    """Read ``files`` whole. Raises ``InputRejected`` with the lines that are wrong."""
-    lists: dict[Blocked, array[int]] = {}
+def read_rows(
+    profile: Profile, files: Sequence[RegisterFile], max_rejected_percent: float, note: Note, progress: Progress
+) -> Rows:
+    """Read ``files`` whole. Raises ``InputRejected`` when more lines are wrong than may be."""
+    lists: dict[Blocked, list[polars.Series]] = {}
+    removed: list[polars.Series] = []
     problems: list[str] = []
-    bad = lines = entries = 0
+    bad = lines = 0
     done, size = 0, sum(file.bytes for file in files)
     for file in files:
-        for row in file.rows():
-            lines += 1
-            number = read_dialled(row.number, profile)
-            blocked, unknown = _blocked(row.blocked)
-            if isinstance(number, PhoneNumber) and not unknown:
-                for item in blocked:
-                    lists.setdefault(item, array("Q")).append(int(number.digits))
-                entries += len(blocked)
-            else:
-                bad += 1
-                if len(problems) < _PROBLEMS_SHOWN:
-                    fault = f"unknown word {unknown!r}" if unknown else f"not a number of region {profile.region}"
-                    problems.append(f"{file.name}, line {row.line}: {fault}")
-            if lines % _PROGRESS_EVERY == 0:
-                progress("reading", done + row.offset, size)
+        for block in file.blocks(profile):
+            lines += block.lines
+            bad += len(block.rejected)
+            for blocked, numbers in block.added.items():
+                lists.setdefault(blocked, []).append(column_of(numbers))
+            removed.append(column_of(block.removed))
+            note(file, block.rejected)
+            room = _PROBLEMS_SHOWN - len(problems)
+            problems += [f"{file.name}, line {wrong.line}: {wrong.reason}" for wrong in block.rejected[:room]]
+            if bad >= _HOPELESS and 2 * bad > lines:
+                raise InputRejected(f"{_too_many(bad, lines)}; the rest was not read", tuple(problems), bad)
+            progress("reading", done + block.offset, size)
         done += file.bytes
     progress("reading", size, size)
-    if bad:
-        raise InputRejected(f"{wrong_lines(bad, lines)}, so nothing was loaded", tuple(problems), bad)
-    distinct = {blocked: sorted(set(numbers)) for blocked, numbers in lists.items()}
-    everything = set().union(*distinct.values()) if len(distinct) > 1 else next(iter(distinct.values()), [])
+    if bad > lines * max_rejected_percent / 100:
+        raise InputRejected(_too_many(bad, lines), tuple(problems), bad)
+    entries = sum(len(column) for columns in [*lists.values(), removed] for column in columns)
+    distinct = {blocked: distinct_numbers(lists.pop(blocked)) for blocked in sorted(lists)}
+    out = distinct_numbers(removed)
     return Rows(
-        lists=dict(distinct),
-        numbers=len(everything),
+        lists=distinct,
+        removed=out,
+        numbers=count_numbers(distinct),
         lines=lines,
-        duplicates=entries - sum(len(numbers) for numbers in distinct.values()),
+        duplicates=entries - len(out) - sum(len(numbers) for numbers in distinct.values()),
+        rejected=bad,
+        problems=tuple(problems),
     )
 
 
-def _blocked(words: Sequence[str]) -> tuple[list[Blocked], str]:
-    """The members named by ``words``, and the first word that names none."""
-    members = []
-    for word in words:
-        try:
-            members.append(Blocked(word))
-        except ValueError:
-            return [], word or "(empty)"
-    return members, ""
+def count_numbers(lists: Mapping[Blocked, Numbers]) -> int:
+    """Distinct numbers over all lists."""
+    if len(lists) == 1:
+        return len(next(iter(lists.values())))
+    return len(distinct_numbers([column_of(numbers) for numbers in lists.values()]))
+
+
+def _too_many(bad: int, lines: int) -> str:
+    hint = ": is it the right file, layout and column?" if 2 * bad > lines else ""
+    return f"{wrong_lines(bad, lines)}, so nothing was loaded{hint}"
+
+
+def column_of(numbers: Numbers) -> polars.Series:
+    """Numbers as a column, which costs nothing where they are one."""
+    return polars.Series("number", numbers, dtype=polars.UInt64)
+
+
+def distinct_numbers(columns: list[polars.Series]) -> polars.Series:
+    """Sorted. Empties ``columns`` as it goes: of hundreds of millions of numbers nobody wants two copies."""
+    if not columns:
+        return polars.Series("number", [], dtype=polars.UInt64)
+    whole = polars.concat(columns, rechunk=True)
+    columns.clear()
+    whole = whole.sort()
+    return whole.filter((whole != whole.shift(1)).fill_null(True))

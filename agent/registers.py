@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 from agent.domain.deadline import Deadline
 from agent.domain.errors import InputRejected, JournalUnavailable, LookupUnavailable
-from agent.domain.journal_events import Event, EventType, JsonValue, Record
+from agent.domain.journal_events import Event, EventType, JsonValue
 from agent.domain.model import Blocked, Generation
 from agent.domain.ports import GenerationChanges, Generations, Journal, Progress, RegisterFile
 from agent.domain.profile import Profile
 from agent.domain.register_history import RegisterHistory, register_history
+from agent.generation_keeping import GenerationKeeping
 from agent.outbox import Outbox
-from agent.register_rows import Rows, read_rows
+from agent.register_deltas import DeltaOptions, check_removals, check_sequence, read_lineage
+from agent.register_records import (
+    OpenFile,
+    as_of_day,
+    as_recorded,
+    combined_sha256,
+    described,
+    recorded_files,
+)
+from agent.register_rows import Note, Rows, ignore, read_rows
+from agent.register_status import AGEING_AT, RegisterStatus, problems_of, rejected_lines
 
 _APPEND_TIMEOUT_MS: Final = 10_000
 
@@ -29,6 +40,8 @@ class ImportOptions:
     as_of: date
     allow_shrink: bool = False
     allow_older: bool = False
+    rejects: Note = ignore
+    """Told of every line that is left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +52,14 @@ class Imported:
     counts: Mapping[Blocked, int]
     lines: int
     duplicates: int
+    rejected: int = 0
+    """Lines that were wrong, and were left out."""
+    problems: tuple[str, ...] = ()
+    """The first of them, each in a sentence."""
+    absent: int = 0
+    """Of a list of changes: numbers that it takes out, and that were not in the register."""
     freed: tuple[str, ...]
-    """Older generations that were let go."""
+    """Older generations that were removed from Redis."""
     unchanged: bool = False
     """True when exactly this load was in force already, so that nothing was done."""
 
@@ -57,20 +76,6 @@ class Rebuilt:
     """None when Redis had all of the load in force, so that no file was read."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegisterStatus:
-    """What is loaded, and for how long it may be used."""
-
-    profile: str
-    current: Generation | None
-    valid_until: datetime | None
-    stale: bool
-    age: timedelta | None
-    kept: tuple[Generation, ...]
-    problems: tuple[str, ...]
-    """Where Redis and the journal differ, and what to do, each in a sentence."""
-
-
 class Registers:
     """The use cases behind ``bmn register``. ``by`` is the system user who asks."""
 
@@ -81,16 +86,18 @@ class Registers:
         journal: Journal,
         outbox: Outbox,
         clock: Callable[[], datetime],
-        keep_generations: int,
+        keeping: GenerationKeeping,
         max_shrink_percent: float,
+        max_rejected_percent: float,
         by: str,
     ) -> None:
         self._generations = generations
         self._journal = journal
         self._outbox = outbox
         self._clock = clock
-        self._keep = keep_generations
+        self._keeping = keeping
         self._max_shrink_percent = max_shrink_percent
+        self._max_rejected_percent = max_rejected_percent
         self._by = by
 
     def import_files(
@@ -100,19 +107,31 @@ class Registers:
         self._outbox.drain()
         loaded = self._history(profile).in_force
         current = self._generations.current(profile.key)
-        asked = (loaded.body["generation"] if loaded is not None else None, options.as_of, _sha256(files))
+        asked = (loaded.body["generation"] if loaded is not None else None, options.as_of, combined_sha256(files))
         if current is not None and (current.id, current.as_of, current.sha256) == asked:
             return Imported(generation=current, counts={}, lines=0, duplicates=0, freed=(), unchanged=True)
         try:
             self._check_dates(profile, options)
-            read = read_rows(profile, files, progress)
+            read = self._read(profile, files, note=options.rejects, progress=progress)
             with self._generations.changing(profile.key) as changes:
                 self._check_dates(profile, options)  # again, for another import may have come in between
                 self._check_size(profile, read.numbers, options)
                 return self._load(profile, files, options.as_of, read, changes, progress)
         except InputRejected as error:
-            self._journal_rejection(profile, files, options, error)
+            self._journal_rejection(profile, files, options.as_of, error)
             raise
+
+    def check_files(
+        self, profile: Profile, files: Sequence[RegisterFile], options: ImportOptions, progress: Progress
+    ) -> Rows:
+        """Read ``files`` and judge them as ``import_files`` would, without loading or recording anything."""
+        self._check_dates(profile, options)
+        read = self._read(profile, files, note=options.rejects, progress=progress)
+        self._check_size(profile, read.numbers, options)
+        return read
+
+    def _read(self, profile: Profile, files: Sequence[RegisterFile], *, note: Note, progress: Progress) -> Rows:
+        return read_rows(profile, files, self._max_rejected_percent, note, progress)
 
     def _load(
         self,
@@ -122,35 +141,81 @@ class Registers:
         read: Rows,
         changes: GenerationChanges,
         progress: Progress,
+        *,
+        base: str | None = None,
     ) -> Imported:
         """Write a generation, record it, which puts it in force, and let the oldest go."""
         generation = self._new_generation(profile, files, as_of, read.numbers)
         changes.load(generation, read.lists, progress)
+        counts = {blocked: len(numbers) for blocked, numbers in read.lists.items()}
+        return self._publish(generation, counts, files, read, changes, base=base)
+
+    def _publish(
+        self,
+        generation: Generation,
+        counts: Mapping[Blocked, int],
+        files: Sequence[RegisterFile],
+        read: Rows,
+        changes: GenerationChanges,
+        *,
+        base: str | None,
+    ) -> Imported:
+        """Record a generation that was written, which puts it in force, and let the oldest go."""
         body: dict[str, JsonValue] = {
             "generation": generation.id,
-            "profile": profile.key,
+            "profile": generation.profile,
             "as_of": generation.as_of.isoformat(),
             "loaded_at": generation.loaded_at.isoformat(),
             "count": generation.count,
-            "counts": {str(blocked): len(numbers) for blocked, numbers in read.lists.items()},
+            "counts": {str(blocked): count for blocked, count in counts.items()},
             "sha256": generation.sha256,
-            "files": _described(files),
+            "files": described(files),
             "duplicates": read.duplicates,
+            "rejected": read.rejected,
+            "base": base,
             "by": self._by,
         }
         self._journal.append([Event(EventType.REGISTER_LOADED, body)], Deadline.after_ms(_APPEND_TIMEOUT_MS))
         self._outbox.drain_recorded()
         self._require_in_force(generation)
-        kept = {item.id for item in self._generations.kept(profile.key)}
-        succession = [item for item in self._history(profile).succession if item in kept]
-        whole = [item for item in succession if self._generations.is_whole(profile.key, item)]
         return Imported(
             generation=generation,
-            counts={blocked: len(numbers) for blocked, numbers in read.lists.items()},
+            counts=counts,
             lines=read.lines,
             duplicates=read.duplicates,
-            freed=changes.discard(whole[-self._keep :]),
+            rejected=read.rejected,
+            problems=read.problems,
+            freed=self._keeping.free_old(generation.profile, changes),
         )
+
+    def apply_delta(self, profile: Profile, file: RegisterFile, options: DeltaOptions, progress: Progress) -> Imported:
+        """Load a list of changes: a new generation, made of the one in force. Raises as ``import_files``."""
+        self._outbox.drain()
+        try:
+            self._check_delta(profile, options)
+            read = self._read(profile, [file], note=options.rejects, progress=progress)
+            with self._generations.changing(profile.key) as changes:
+                base = self._check_delta(profile, options)
+                if not options.allow_shrink:
+                    check_removals(len(read.removed), base.count, self._max_shrink_percent)
+                generation = self._new_generation(profile, [file], options.as_of, 0)
+                derived = changes.derive(generation, base, read.lists, read.removed, progress)
+                made = self._publish(derived.generation, derived.counts, [file], read, changes, base=base.id)
+                return replace(made, absent=derived.absent)
+        except InputRejected as error:
+            self._journal_rejection(profile, [file], options.as_of, error)
+            raise
+
+    def _check_delta(self, profile: Profile, options: DeltaOptions) -> Generation:
+        """The generation in force, if the changes follow on it."""
+        today = profile.local_date(self._clock())
+        if options.as_of > today:
+            raise InputRejected(f"the as-of date {options.as_of} is in the future (today is {today})")
+        check_sequence(self._history(profile).in_force, options.base, options.since, options.as_of)
+        current = self._generations.current(profile.key)
+        if current is None or current.id != options.base:
+            raise LookupUnavailable(f"{options.base} is not in force in Redis: run bmn rebuild")
+        return current
 
     def rollback(self, profile: Profile) -> tuple[Generation, Generation]:
         """Put the load that was in force before back in force; returns (left, now in force).
@@ -187,7 +252,7 @@ class Registers:
         self,
         profile: Profile,
         files: Sequence[RegisterFile],
-        open_file: Callable[[str], RegisterFile],
+        open_file: OpenFile,
         progress: Progress,
         *,
         take_over: bool = False,
@@ -197,21 +262,24 @@ class Registers:
         Without ``files``, those that the journal names are opened. Raises ``InputRejected`` when they are not the ones
         that were loaded. With ``take_over``, Redis may have been that of another journal.
         """
-        loaded = self._history(profile).in_force
+        history = self._history(profile)
+        loaded, lineage = history.in_force, history.lineage
         if files:
-            files = _as_recorded(files, loaded)
+            files = as_recorded(files, lineage, open_file)
         applied = self._outbox.replay(progress, take_over=take_over)
         current = self._generations.current(profile.key)
         if loaded is None or (current is not None and current.id == loaded.body["generation"]):
             return Rebuilt(applied=applied, in_force=current, reloaded=None)
         try:
-            files = files or _as_recorded(_recorded_files(loaded, open_file), loaded)
-            read = read_rows(profile, files, progress)
+            files = files or recorded_files(lineage, open_file)
+            read, own = read_lineage(lineage, files, partial(self._read, profile, note=ignore, progress=progress))
         except InputRejected as error:
             error.add_note("the lists of the sellers were applied again; the register was not loaded")
             raise
         with self._generations.changing(profile.key) as changes:
-            imported = self._load(profile, files, _as_of(loaded), read, changes, progress)
+            base = loaded.body.get("base")
+            built_on = str(base) if base is not None else None
+            imported = self._load(profile, own, as_of_day(loaded), read, changes, progress, base=built_on)
         return Rebuilt(applied=applied, in_force=imported.generation, reloaded=imported)
 
     def status(self, profile: Profile, deadline: Deadline | None = None) -> RegisterStatus:
@@ -219,15 +287,28 @@ class Registers:
         current, now = self._generations.current(profile.key, deadline), self._clock()
         valid_until = profile.valid_until(current) if current else None
         kept = self._generations.kept(profile.key, deadline)
+        period, history = timedelta(days=profile.load_valid_days), self._history(profile)
+        age = now - (valid_until - period) if valid_until else None
+        stale = current is not None and profile.is_stale(current, now)
         return RegisterStatus(
             profile=profile.key,
             current=current,
             valid_until=valid_until,
-            stale=current is not None and profile.is_stale(current, now),
-            age=now - (valid_until - timedelta(days=profile.load_valid_days)) if valid_until else None,
+            stale=stale,
+            age=age,
+            ageing=age is not None and not stale and age >= period * AGEING_AT,
+            rejected=rejected_lines(history),
             kept=kept,
-            problems=(*_clock_problem(profile, current, now), *_problems(self._history(profile), current, kept)),
+            problems=problems_of(profile, current, now, history, kept),
         )
+
+    def memory(self, status: RegisterStatus) -> dict[str, int | None]:
+        """Bytes that each generation takes in Redis, by its id; None where Redis will not say."""
+        return {item.id: self._generations.memory(item.id) for item in status.kept}
+
+    def tidy(self, profile: Profile) -> tuple[str, ...]:
+        """Free old generations whose time has come; returns their ids."""
+        return self._keeping.tidy(profile.key)
 
     def _require_in_force(self, generation: Generation) -> None:
         """Raise ``LookupUnavailable`` when another load was put in force instead."""
@@ -245,7 +326,7 @@ class Registers:
         loaded = self._history(profile).in_force
         if loaded is None or options.allow_older:
             return
-        before = _as_of(loaded)
+        before = as_of_day(loaded)
         if options.as_of < before:
             raise InputRejected(
                 f"the as-of date {options.as_of} is before that of the load in force ({before}): "
@@ -277,16 +358,16 @@ class Registers:
             as_of=as_of,
             loaded_at=now,
             count=numbers,
-            sha256=_sha256(files),
+            sha256=combined_sha256(files),
         )
 
     def _journal_rejection(
-        self, profile: Profile, files: Sequence[RegisterFile], options: ImportOptions, error: InputRejected
+        self, profile: Profile, files: Sequence[RegisterFile], as_of: date, error: InputRejected
     ) -> None:
         body: dict[str, JsonValue] = {
             "profile": profile.key,
-            "as_of": options.as_of.isoformat(),
-            "files": _described(files),
+            "as_of": as_of.isoformat(),
+            "files": described(files),
             "problem": str(error),
             "problems": error.total,
             "by": self._by,
@@ -295,73 +376,3 @@ class Registers:
             self._journal.append([Event(EventType.REGISTER_REJECTED, body)], Deadline.after_ms(_APPEND_TIMEOUT_MS))
         except JournalUnavailable as unavailable:
             error.add_note(f"the rejection could not be recorded: {unavailable}")
-
-
-def _sha256(files: Sequence[RegisterFile]) -> str:
-    """Of the one file; of the digests of all, in order, when there are several."""
-    digests = [file.sha256 for file in files]
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
-def _described(files: Sequence[RegisterFile]) -> list[JsonValue]:
-    return [{"name": file.name, "path": file.location, "sha256": file.sha256, "bytes": file.bytes} for file in files]
-
-
-def _as_of(loaded: Record) -> date:
-    return date.fromisoformat(str(loaded.body["as_of"]))
-
-
-def _as_recorded(files: Sequence[RegisterFile], loaded: Record | None) -> list[RegisterFile]:
-    """``files`` in the order of the load in force. Raises ``InputRejected`` when they are not those."""
-    if loaded is None:
-        raise InputRejected("the journal knows of no register in force: load one with bmn register import")
-    recorded: Any = loaded.body["files"]
-    known = {item["sha256"] for item in recorded}
-    for file in files:
-        if file.sha256 not in known:
-            raise InputRejected(
-                f"{file.location} is not what was loaded as of {_as_of(loaded)} (its SHA-256 is another): give the "
-                "file as it was then (bmn rebuild FILE…), or load this one with bmn register import"
-            )
-    given = {file.sha256: file for file in files}
-    for item in recorded:
-        if item["sha256"] not in given:
-            raise InputRejected(f"{item['name']} is missing: give all {len(recorded)} files of the load in force")
-    return [given[item["sha256"]] for item in recorded]
-
-
-def _recorded_files(loaded: Record, open_file: Callable[[str], RegisterFile]) -> list[RegisterFile]:
-    """The files of the load in force, where they were when it was made."""
-    recorded: Any = loaded.body["files"]
-    try:
-        return [open_file(item.get("path") or item["name"]) for item in recorded]
-    except InputRejected as error:
-        raise InputRejected(
-            f"{error}: give the file of the load in force, wherever it is now (bmn rebuild FILE…), "
-            "or load a newer one with bmn register import"
-        ) from error
-
-
-def _clock_problem(profile: Profile, current: Generation | None, now: datetime) -> tuple[str, ...]:
-    if current is None or not profile.is_stale(current, now) or now > profile.valid_until(current):
-        return ()
-    return (f"{current.id} was loaded later than now: the clock of this host was set back, so put it right",)
-
-
-def _problems(history: RegisterHistory, current: Generation | None, kept: Sequence[Generation]) -> tuple[str, ...]:
-    """Where Redis and the journal differ."""
-    problems = [
-        f"{item.id} is complete in Redis but was never in force, for it has no record in the journal: "
-        "import its file again"
-        for item in kept
-        if item.id not in history.loads and item != current
-    ]
-    wanted = history.succession[-1] if history.succession else None
-    if current is not None and current.id not in history.loads:
-        problems.append(
-            f"{current.id} is in force, but the journal does not know of it (was it restored from a backup?): "
-            "import the newest file again"
-        )
-    elif wanted is not None and (current is None or current.id != wanted):
-        problems.append(f"{wanted} was in force by the journal, and is not in force in Redis: run bmn rebuild")
-    return tuple(problems)

@@ -119,9 +119,9 @@ def write_configuration(folder: Path) -> Path:
 
 
 def wired(folder: Path, redis_url: str, **environment: str) -> Application:
-    """An application with its journal in ``folder``."""
-    config = write_configuration(folder)
-    return bootstrap(load_settings({"BMN_CONFIG": str(config), "BMN_REDIS_URL": redis_url, **environment}))
+    """An application with its journal in ``folder``; old loads get no time of grace."""
+    set_here = {"BMN_CONFIG": str(write_configuration(folder)), "BMN_REGISTER__GRACE_MINUTES": "0"}
+    return bootstrap(load_settings({**set_here, "BMN_REDIS_URL": redis_url, **environment}))
 
 
 @pytest.fixture

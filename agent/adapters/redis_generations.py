@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
-from typing import Any, Final
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final, TypeVar
 
 import redis
 
 from agent.adapters import redis_keys
 from agent.adapters.redis_connection import RedisServer
+from agent.adapters.redis_derived_sets import copy_changed
 from agent.adapters.redis_import_lock import ImportLock
+from agent.adapters.redis_set_commands import PipelinedWriter, set_commands
 from agent.adapters.redis_values import entries_of, generation_from_text, generation_to_text
 from agent.domain.deadline import Deadline
 from agent.domain.errors import LookupUnavailable
 from agent.domain.model import Blocked, Generation
-from agent.domain.phone_number import SUFFIX_DIGITS
-from agent.domain.ports import GenerationChanges, Progress
+from agent.domain.ports import Derived, GenerationChanges, Numbers, Progress
 
-_SPAN: Final = 10**SUFFIX_DIGITS
+_Written = TypeVar("_Written")
 _BATCH_MEMBERS: Final = 50_000
-_SCAN_COUNT: Final = 2_000
-_MEMBERS: Final = [b"%d" % suffix for suffix in range(_SPAN)]
+_SCAN_COUNT: Final = 100
+"""Keys at a time: what Redis does in one go keeps every call waiting."""
 
 
 class RedisGenerations:
@@ -46,6 +48,20 @@ class RedisGenerations:
         with self._server.commands() as client:
             return is_whole(client, client.hget(redis_keys.generations(profile), generation), generation)
 
+    def memory(self, generation: str) -> int | None:
+        """See ``agent.domain.ports.Generations``."""
+        with self._server.commands() as client:
+            try:
+                return memory_used(client, generation)
+            except redis.ResponseError:  # MEMORY is forbidden: a managed server, or an ACL
+                return None
+
+    def free(self, profile: str, retired: Collection[str]) -> None:
+        """See ``agent.domain.ports.Generations``."""
+        with self._server.commands() as client:
+            for generation in retired:
+                _free(client, profile, generation)
+
     @contextlib.contextmanager
     def changing(self, profile: str) -> Iterator[GenerationChanges]:
         """See ``agent.domain.ports.Generations``."""
@@ -61,53 +77,85 @@ class _Changes:
         self._profile = profile
         self._lock = lock
 
-    def load(self, generation: Generation, lists: Mapping[Blocked, Sequence[int]], progress: Progress) -> None:
+    def load(self, generation: Generation, lists: Mapping[Blocked, Numbers], progress: Progress) -> None:
         """See ``agent.domain.ports.GenerationChanges``."""
+        self._writing(generation.id, lambda client: self._write(client, generation, lists, progress))
+
+    def _writing(self, generation: str, write: Callable[[Any], _Written]) -> _Written:
+        """Do ``write`` with the sets of ``generation`` marked as litter, which they are until it is complete."""
         loading = redis_keys.loading(self._profile)
         self._server.require_no_eviction()
         with self._server.commands() as client:
             for litter in client.hkeys(loading):  # the lock is ours, so nobody is at work on it
-                self._free(client, litter)
-            self._lock.change(lambda pipe: pipe.hset(loading, generation.id, self._lock.owner))
+                _free(client, self._profile, litter)
+            self._lock.change(lambda pipe: pipe.hset(loading, generation, self._lock.owner))
             try:
-                self._write(client, generation, lists, progress)
+                return write(client)
             except BaseException:
                 with contextlib.suppress(redis.RedisError):  # else the next load clears up
-                    self._free(client, generation.id)
+                    _free(client, self._profile, generation)
                 raise
 
-    def _write(
-        self, client: Any, generation: Generation, lists: Mapping[Blocked, Sequence[int]], progress: Progress
-    ) -> None:
+    def _write(self, client: Any, generation: Generation, lists: Mapping[Blocked, Numbers], progress: Progress) -> None:
         """Write all sets, then list the generation as complete."""
-        written, total = 0, sum(len(numbers) for numbers in lists.values())
+        total = sum(len(numbers) for numbers in lists.values())
+        written = renewed = 0
         _pack_sets(client)
-        connection: Any = client.connection_pool.get_connection()
-        try:
-            for commands in _batches(generation.id, lists):
-                connection.send_packed_command(connection.pack_commands(commands))
-                written += sum(connection.read_response() for _ in commands)
-                self._lock.renew()
-                progress("loading", written, total)
-        finally:
-            client.connection_pool.release(connection)
+        with PipelinedWriter(client) as writer:
+            for command in set_commands("SADD", generation.id, lists):
+                written += sum(writer.send(command))
+                if writer.sent - renewed >= _BATCH_MEMBERS:
+                    self._lock.renew()
+                    renewed = writer.sent
+                    progress("loading", writer.sent, total)
+            written += sum(writer.finish())
+        self._lock.renew()
+        progress("loading", total, total)
         if written != total:
             raise LookupUnavailable(f"Redis took {written} of {total} entries: the load was not put in force")
+        self._list_as_complete(generation, total)
 
-        def list_as_complete(pipe: Any) -> None:
-            pipe.hset(redis_keys.generations(self._profile), generation.id, generation_to_text(generation, total))
+    def derive(
+        self,
+        generation: Generation,
+        base: Generation,
+        added: Mapping[Blocked, Numbers],
+        removed: Numbers,
+        progress: Progress,
+    ) -> Derived:
+        """See ``agent.domain.ports.GenerationChanges``."""
+
+        def write(client: Any) -> Derived:
+            text = client.hget(redis_keys.generations(self._profile), base.id)
+            sizes = set_sizes(client, base.id)
+            if text is None or sum(sizes.values()) != entries_of(text):
+                raise LookupUnavailable(f"Redis lost a part of {base.id}: run bmn rebuild, and load the changes then")
+            _pack_sets(client)
+            difference = copy_changed(client, base.id, generation.id, sizes, added, removed, self._lock.renew, progress)
+            after = set_sizes(client, generation.id)
+            counts: Counter[Blocked] = Counter()
+            for key, size in after.items():
+                counts[Blocked(key.rsplit(":", 1)[1])] += size
+            if counts.total() != sum(sizes.values()) + difference.entries:
+                raise LookupUnavailable("Redis did not take all changes: the load was not put in force")
+            derived = replace(generation, count=base.count + difference.numbers)
+            self._list_as_complete(derived, counts.total())
+            return Derived(generation=derived, counts=dict(counts), absent=difference.absent)
+
+        return self._writing(generation.id, write)
+
+    def _list_as_complete(self, generation: Generation, entries: int) -> None:
+        def queue(pipe: Any) -> None:
+            pipe.hset(redis_keys.generations(self._profile), generation.id, generation_to_text(generation, entries))
             pipe.hdel(redis_keys.loading(self._profile), generation.id)
 
-        self._lock.change(list_as_complete)
+        self._lock.change(queue)
 
-    def discard(self, keep: Collection[str]) -> tuple[str, ...]:
+    def retire(self, keep: Collection[str]) -> tuple[str, ...]:
         """See ``agent.domain.ports.GenerationChanges``."""
         with self._server.commands() as client:
             listed: list[str] = client.hkeys(redis_keys.generations(self._profile))
-            freed = [item for item in listed if item not in keep and self._retire(client, item)]
-            for generation in freed:
-                self._free(client, generation)
-        return tuple(freed)
+            return tuple(item for item in listed if item not in keep and self._retire(client, item))
 
     def _retire(self, client: Any, generation: str) -> bool:
         """Make a complete generation litter, which nobody can put in force; False when it has to stay."""
@@ -126,32 +174,6 @@ class _Changes:
                     pipe.execute()
                     return True
 
-    def _free(self, client: Any, generation: str) -> None:
-        """Remove the sets of a load that is not complete, or not any more."""
-        _unlink(client, generation)
-        client.hdel(redis_keys.loading(self._profile), generation)
-
-
-def _batches(generation: str, lists: Mapping[Blocked, Sequence[int]]) -> Iterator[list[tuple[Any, ...]]]:
-    """SADD commands in groups of about ``_BATCH_MEMBERS`` members."""
-    batch: list[tuple[Any, ...]] = []
-    members = 0
-    for blocked, numbers in lists.items():
-        for prefix, suffixes in _by_prefix(numbers):
-            batch.append(("SADD", redis_keys.register_set(prefix, generation, blocked), *suffixes))
-            members += len(suffixes)
-            if members >= _BATCH_MEMBERS:
-                yield batch
-                batch, members = [], 0
-    if batch:
-        yield batch
-
-
-def _by_prefix(numbers: Iterable[int]) -> Iterator[tuple[str, list[bytes]]]:
-    for prefix, group in groupby(numbers, key=lambda number: number // _SPAN):
-        start = prefix * _SPAN
-        yield str(prefix), [_MEMBERS[number - start] for number in group]
-
 
 def is_whole(client: Any, text: str | None, generation: str) -> bool:
     """Whether Redis holds all entries of a generation that it lists as ``text``."""
@@ -160,23 +182,48 @@ def is_whole(client: Any, text: str | None, generation: str) -> bool:
 
 def count_entries(client: Any, generation: str) -> int:
     """The members of every set of a generation together, as Redis holds them."""
-    keys = client.scan_iter(match=redis_keys.register_sets_pattern(generation), count=_SCAN_COUNT)
-    with client.pipeline(transaction=False) as pipe:
-        for key in set(keys):  # SCAN may name a key twice
-            pipe.scard(key)
-        return sum(pipe.execute())
+    return sum(set_sizes(client, generation).values())
 
 
-def _unlink(client: Any, generation: str) -> None:
-    """Free every set of a generation, in the background of Redis."""
-    batch: list[str] = []
+def set_sizes(client: Any, generation: str) -> dict[str, int]:
+    """How many members each set of a generation has, by its key."""
+    sizes: dict[str, int] = {}
+    for keys in _pages(client, generation):
+        with client.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.scard(key)
+            sizes.update(zip(keys, pipe.execute(), strict=True))
+    return sizes
+
+
+def memory_used(client: Any, generation: str) -> int:
+    """The bytes of every set of a generation together."""
+    sizes: dict[str, int] = {}
+    for keys in _pages(client, generation):
+        with client.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.memory_usage(key)
+            sizes.update(zip(keys, pipe.execute(), strict=True))
+    return sum(size or 0 for size in sizes.values())
+
+
+def _pages(client: Any, generation: str) -> Iterator[list[str]]:
+    """The keys of a generation, some at a time; a key may be named twice, as SCAN does."""
+    page: list[str] = []
     for key in client.scan_iter(match=redis_keys.register_sets_pattern(generation), count=_SCAN_COUNT):
-        batch.append(key)
-        if len(batch) >= _SCAN_COUNT:
-            client.unlink(*batch)
-            batch.clear()
-    if batch:
-        client.unlink(*batch)
+        page.append(key)
+        if len(page) >= _SCAN_COUNT:
+            yield page
+            page = []
+    if page:
+        yield page
+
+
+def _free(client: Any, profile: str, generation: str) -> None:
+    """Remove the sets of a load that is not complete, or not any more; in the background of Redis."""
+    for keys in _pages(client, generation):
+        client.unlink(*keys)
+    client.hdel(redis_keys.loading(profile), generation)
 
 
 def _pack_sets(client: Any) -> None:

@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable
+from time import monotonic, sleep
 from typing import Any, Final, Self
 
 import redis
@@ -16,6 +17,8 @@ from agent.adapters.redis_connection import RedisServer
 from agent.domain.errors import InputRejected, LookupUnavailable
 
 _LOCK_MS: Final = 60_000
+_WAIT_S: Final = 1.0
+_POLL_S: Final = 0.05
 
 
 class ImportLock:
@@ -30,7 +33,19 @@ class ImportLock:
         self.owner = f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(8)}"
 
     def __enter__(self) -> Self:
-        """Raise ``InputRejected`` when another process holds it."""
+        """Wait a moment for one that holds it just shortly. Raises ``InputRejected`` when another process keeps it."""
+        until = monotonic() + _WAIT_S
+        while True:
+            try:
+                self._take()
+            except InputRejected:
+                if monotonic() >= until:
+                    raise
+                sleep(_POLL_S)
+            else:
+                return self
+
+    def _take(self) -> None:
         with self._server.commands() as client, client.pipeline(transaction=True) as pipe:
             pipe.watch(self.key)
             holder: str | None = pipe.get(self.key)
@@ -45,7 +60,6 @@ class ImportLock:
                 pipe.execute()
             except redis.WatchError as error:
                 raise InputRejected("another import or rollback has just begun: wait for it to end") from error
-        return self
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(LookupUnavailable):  # lost already, or it ends by itself

@@ -3,6 +3,7 @@
 ``digest`` covers a record's body with a random salt, so that a body (and its salt) can be purged later without anyone
 being able to guess the telephone number back from the digest. ``link`` is an HMAC over the previous link and all of the
 record but its body: someone who has the file but not the key can neither alter, insert, remove nor reorder records.
+``purge_mark`` takes the place of the salt of a body that was purged: only who has the key can say so.
 ``head`` seals how far the chain goes, so that cutting records off its end is found as well. An older copy of the whole
 file has an older seal, which was right in its day: only an ``Anchor`` that was kept elsewhere tells.
 """
@@ -39,6 +40,11 @@ def link(key: bytes, previous: bytes, seq: int, at_us: int, event_type: str, bod
     """The link of a record: ``at_us`` is microseconds since 1970 UTC."""
     message = b"%b%d\0%d\0%b\0%b" % (previous, seq, at_us, event_type.encode(), body_digest)
     return hmac.digest(key, message, "sha256")
+
+
+def purge_mark(key: bytes, seq: int, own_link: bytes) -> bytes:
+    """What says that the body of a record was purged by us; ``own_link`` is the record's."""
+    return hmac.digest(key, b"purged\0%d\0%b" % (seq, own_link), "sha256")
 
 
 def head(key: bytes, seq: int, last_link: bytes) -> bytes:

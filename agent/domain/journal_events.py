@@ -39,6 +39,8 @@ class EventType(StrEnum):
     CUSTOMER_REMOVED = "customer.removed"
     NUMBER_REVEALED = "number.revealed"
     SCRUB_COMPLETED = "scrub.completed"
+    EVIDENCE_EXPORTED = "evidence.exported"
+    JOURNAL_PURGED = "journal.purged"
 
 
 _CALL: Final = ("call", "number", "campaign", "seller", "agent", "uniqueid")
@@ -117,6 +119,8 @@ FIELDS: Final[Mapping[EventType, tuple[str, ...]]] = MappingProxyType(
             "sha256",
             "files",
             "duplicates",
+            "rejected",
+            "base",
             "by",
         ),
         EventType.REGISTER_REJECTED: ("profile", "as_of", "files", "problem", "problems", "by"),
@@ -151,10 +155,25 @@ FIELDS: Final[Mapping[EventType, tuple[str, ...]]] = MappingProxyType(
             "version",
             "by",
         ),
+        EventType.EVIDENCE_EXPORTED: (
+            "number",
+            "from",
+            "to",
+            "upto",
+            "head",
+            "root",
+            "count",
+            "sha256",
+            "page_sha256",
+            "file",
+            "by",
+        ),
+        EventType.JOURNAL_PURGED: ("count", "counts", "first_at", "last_at", "until", "by"),
     }
 )
 """The fields of each type. ``number`` is E.164 (or what was dialled, where that was no number); ``by`` is the system
-user who ran the command; ``source`` says through which door it came; ``failure`` what failed, for technical blocks;
+user who ran the command; ``base`` the generation that changes were loaded on, null for a whole load; ``source`` says
+through which door it came; ``failure`` what failed, for technical blocks;
 ``what`` was shown in full, ``filter`` how it was selected and ``count`` how many. Of a call: ``uniqueid`` is
 Asterisk's id of the channel that the script ran on; ``prompt`` the sound file and ``sha256`` its digest; ``heard_ms``
 of ``long_ms`` how much of it was played, and ``ended`` how that ended (``agent.notices``); ``undoes`` the sequence
@@ -164,7 +183,12 @@ number of the record that no longer counts; ``choice`` of ``choice.applied`` tha
 opt-out is the day of the objection, where that was told (records before that field was kept have none). Of a scrub:
 ``lists_up_to``
 is the journal record up to which the lists were sure to be; ``input``, ``clean`` and ``removed`` are files, each with
-``name``, ``sha256`` and ``rows``; ``reasons`` counts the rows by reason (``agent.scrubbing``)."""
+``name``, ``sha256`` and ``rows``; ``reasons`` counts the rows by reason (``agent.scrubbing``). Of a dossier:
+``from`` and ``to`` (without it) are instants, ``upto`` the last record that was there, with ``head``, its link, and
+``root``, that of ``agent.domain.merkle`` over all of them; ``count`` is of the records in it, ``sha256`` of its content
+and ``page_sha256`` of the page around it (``agent.evidence_document``). Of a purge: ``counts`` of bodies by record
+type, ``first_at`` and ``last_at`` when the oldest and the newest of those records was made (UTC), ``until`` by kind the
+instant before which they were made or ended (``agent.domain.retention``)."""
 
 LIST_CHANGES: Final = frozenset(
     {

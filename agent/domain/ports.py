@@ -13,6 +13,7 @@ from agent.domain.deadline import Deadline
 from agent.domain.journal_events import Event, Mark, Record
 from agent.domain.model import Blocked, Campaign, Facts, Generation
 from agent.domain.phone_number import PhoneNumber
+from agent.domain.profile import Profile
 from agent.domain.standing import Standing
 
 
@@ -74,6 +75,12 @@ class Generations(Protocol):
     def is_whole(self, profile: str, generation: str) -> bool:
         """Whether every entry of a complete generation is still there."""
 
+    def memory(self, generation: str) -> int | None:
+        """Bytes that a generation takes; None where the server will not say."""
+
+    def free(self, profile: str, retired: Collection[str]) -> None:
+        """Remove the sets of retired generations; those that are forgotten go with the next load."""
+
     def changing(self, profile: str) -> AbstractContextManager[GenerationChanges]:
         """The right to change the loads of ``profile``, for one process at a time.
 
@@ -81,18 +88,43 @@ class Generations(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Derived:
+    """What became of a list of changes."""
+
+    generation: Generation
+    """With its count of distinct numbers."""
+    counts: Mapping[Blocked, int]
+    """How many numbers each of its lists has."""
+    absent: int
+    """Numbers that were to be taken out, and were on no list."""
+
+
 class GenerationChanges(Protocol):
     """What may be done with the loads of a profile while one has the right to."""
 
-    def load(self, generation: Generation, lists: Mapping[Blocked, Sequence[int]], progress: Progress) -> None:
+    def load(self, generation: Generation, lists: Mapping[Blocked, Numbers], progress: Progress) -> None:
         """Write a complete generation beside the others, without putting it in force.
 
-        ``lists`` holds sorted distinct numbers as integers (country code and national number). Litter of loads that
-        never completed is removed first. Raises ``LookupUnavailable`` when the right was lost meanwhile.
+        ``lists`` holds sorted distinct numbers. Litter of loads that never completed is removed first. Raises
+        ``LookupUnavailable`` when the right was lost meanwhile.
         """
 
-    def discard(self, keep: Collection[str]) -> tuple[str, ...]:
-        """Free all generations but those in ``keep`` and the one in force; returns the ids of what went."""
+    def derive(
+        self,
+        generation: Generation,
+        base: Generation,
+        added: Mapping[Blocked, Numbers],
+        removed: Numbers,
+        progress: Progress,
+    ) -> Derived:
+        """Write a complete generation that is ``base`` without ``removed`` and then with ``added``; as ``load``."""
+
+    def retire(self, keep: Collection[str]) -> tuple[str, ...]:
+        """Let go of all generations but those in ``keep`` and the one in force; returns their ids.
+
+        They cannot be put in force any more, and are to be freed.
+        """
 
 
 class ListServer(Protocol):
@@ -192,15 +224,35 @@ class Line(Protocol):
         """Let the dialplan know how far it has come: ``BMN_NOTICE_RESULT`` and ``BMN_CHOICE``."""
 
 
+class Numbers(Protocol):
+    """Numbers as integers (country code and national number), many of them: a column, or any sequence."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[int]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RegisterRow:
-    """One line of a register file as read: the text of the number and what is blocked."""
+class RejectedLine:
+    """A line of a register file that cannot be read, and why."""
 
     line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterBlock:
+    """Some lines of a register file that follow each other."""
+
+    lines: int
+    """How many, without blank ones and the header."""
     offset: int
     """Bytes of the file read so far, for progress."""
-    number: str
-    blocked: tuple[str, ...]
+    added: Mapping[Blocked, Numbers]
+    """As they stand in the file: in any order, and repeated."""
+    removed: Numbers
+    """Of a list of changes: numbers to take out of every list."""
+    rejected: Sequence[RejectedLine]
 
 
 class RegisterFile(Protocol):
@@ -222,8 +274,12 @@ class RegisterFile(Protocol):
     def bytes(self) -> int:
         """Its size."""
 
-    def rows(self) -> Iterator[RegisterRow]:
-        """Every line that holds a number, in order. Raises ``InputRejected`` when the file is not what it should be."""
+    @property
+    def reading(self) -> Mapping[str, str | None]:
+        """How it is read: layout, encoding and so on, to read it in the same way again."""
+
+    def blocks(self, profile: Profile) -> Iterator[RegisterBlock]:
+        """All lines, some at a time, in order. Raises ``InputRejected`` when the file is not what it should be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

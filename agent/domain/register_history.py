@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from agent.domain.journal_events import EventType, Record
 
@@ -21,22 +22,37 @@ class RegisterHistory:
     succession: tuple[str, ...]
     """Generations that were in force one after the other, without those that were rolled back from. The last is in
     force; the ones before it are what may be rolled back to."""
+    left_at: Mapping[str, datetime]
+    """When a generation that was in force was last replaced by another one."""
 
     @property
     def in_force(self) -> Record | None:
         """The load that is in force; None before the first."""
         return self.loads[self.succession[-1]] if self.succession else None
 
+    @property
+    def lineage(self) -> tuple[Record, ...]:
+        """The load in force, after those that it was made of: a whole load first, then changes."""
+        found: list[Record] = []
+        record = self.in_force
+        while record is not None and record not in found:
+            found.insert(0, record)
+            record = self.loads.get(str(record.body.get("base")))
+        return tuple(found)
+
 
 def register_history(records: Iterable[Record]) -> RegisterHistory:
     """Read ``records``, those of one profile in order of the journal."""
     loads: dict[str, Record] = {}
     succession: list[str] = []
+    left_at: dict[str, datetime] = {}
     for record in records:
         generation = str(record.body["generation"])
         if record.type is EventType.REGISTER_LOADED:
             loads[generation] = record
         left = record.body.get("from_generation")
         if generation in loads:
+            if succession and succession[-1] != generation:
+                left_at[succession[-1]] = record.at
             succession = [item for item in succession if item not in (left, generation)] + [generation]
-    return RegisterHistory(loads=loads, succession=tuple(succession))
+    return RegisterHistory(loads=loads, succession=tuple(succession), left_at=left_at)

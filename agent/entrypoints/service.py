@@ -21,6 +21,7 @@ from agent.domain.deadline import Deadline
 from agent.domain.errors import BmnError, ConfigurationError, JournalUnavailable
 from agent.domain.journal_events import Event, EventType, JsonValue
 from agent.domain.model import Reason
+from agent.domain.profile import PROFILES
 from agent.entrypoints.agi_scripts import AgiScripts
 from agent.entrypoints.fastagi import FastAgiServer, Limits, Script
 from agent.entrypoints.session_log import session_observer
@@ -131,6 +132,9 @@ class Service:
                     look_at = monotonic() + _CLOSE_EVERY_S
                     if missed := self._app.finishing.close_open(Deadline.after_ms(_RECORD_MS)):
                         self._log.warning(logs.NOTICE_MISSED, count=missed)
+                    for profile in PROFILES.values():
+                        if freed := self._app.registers.tidy(profile):
+                            self._log.info(logs.GENERATION_FREED, profile=profile.key, generations=freed)
             except Exception as error:  # noqa: BLE001  # this thread must outlive whatever it meets
                 if not blocked:
                     self._log.error(logs.OUTBOX_BLOCKED, why=str(error), exc_info=not isinstance(error, BmnError))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import effective_at_once, screening_beside_notices, scrub
+from tests.bench import effective_at_once, national_scale, screening_beside_loads, screening_beside_notices, scrub
 from tests.bench.import_register import dutch_numbers, measure
 
 
@@ -17,6 +17,42 @@ def test_the_import_can_be_measured() -> None:
         figures = dict(measure(5_000, Path(folder)))
     assert figures["numbers"] == "5,000"
     assert float(figures["Redis, bytes/number"]) > 0
+
+
+def test_no_verdict_is_wrong_while_loads_come_and_go() -> None:
+    """Each is compared with the load that it rests on; the long run is tests.bench.screening_beside_loads."""
+    figures = dict(screening_beside_loads.measure(3_000, 6))
+    assert (figures["wrong verdicts"], figures["errors"]) == ("0", "0")
+    assert int(figures["generations that answered"]) > 4
+    assert int(figures["screenings meanwhile"].replace(",", "")) > 100
+
+
+def test_a_wrong_verdict_would_be_found() -> None:
+    """By what the load holds, and by when it was in force."""
+    model = screening_beside_loads.Model()
+    model.contents = {"a": frozenset({"0612345678"}), "b": frozenset()}
+    model.change("a", 10.0, 11.0)
+    model.change("b", 20.0, 21.0)
+
+    def seen(reason: str, began: float, generation: str) -> bool:
+        screened = screening_beside_loads.Screened("call", "0612345678", reason, began, began + 1)
+        return model.is_right(screened, generation)
+
+    assert seen("registered", 12.0, "a")
+    assert not seen("not_registered", 12.0, "a")
+    assert seen("registered", 20.5, "a")
+    assert not seen("registered", 22.0, "a")
+    assert seen("not_registered", 22.0, "b")
+    assert not seen("not_registered", 12.0, "b")
+    assert not seen("registered", 12.0, "unknown")
+
+
+def test_the_aims_are_read_out_of_the_tables() -> None:
+    """Every one of them; missed ones are told."""
+    assert national_scale.number("1,234.5 (3 s)") == 1234.5
+    aim = national_scale.Aim(measurement="x", row="y", most=3)
+    assert (aim.holds(3.0), aim.holds(3.1), str(aim)) == (True, False, "<= 3")
+    assert {aim.measurement for aim in national_scale.AIMS} == set(national_scale.COMMANDS)
 
 
 def test_synthetic_numbers_are_distinct() -> None:

@@ -10,12 +10,16 @@ import pytest
 import redis
 
 from agent.adapters import redis_keys
-from agent.adapters.register_files import open_register_file
+from agent.adapters.register_files import open_register_file, reopen_register_file
 from agent.bootstrap import Application
 from agent.domain.errors import InputRejected, LookupUnavailable
+from agent.domain.journal_events import EventType, Record
 from agent.domain.model import Blocked
 from agent.domain.profile import NL_BMNR
+from agent.domain.register_history import register_history
 from agent.domain.seller_list_entries import Sale
+from agent.register_records import recorded_files
+from agent.register_status import rejected_lines
 from agent.registers import ImportOptions, Rebuilt
 from deploy.lab.redis_server import PrivateRedis
 from tests.conftest import load_register, wired
@@ -58,7 +62,7 @@ WHOLE = ["seller_optout", "exempt_customer", "registered", "not_registered"]
 
 def rebuilt(app: Application, **options: bool) -> Rebuilt:
     """From the files that the journal names."""
-    return app.registers.rebuild(NL_BMNR, [], lambda path: open_register_file(Path(path)), lambda *_: None, **options)
+    return app.registers.rebuild(NL_BMNR, [], reopen_register_file, lambda *_: None, **options)
 
 
 def test_an_emptied_redis_is_filled_again(site: Bmn, client: Any) -> None:
@@ -147,8 +151,8 @@ def test_all_files_of_a_load_are_needed_in_any_order(app: Application, client: A
     before = app.registers.status(NL_BMNR).current
     client.flushall()
     with pytest.raises(InputRejected, match=r"2.csv is missing: give all 2 files"):
-        app.registers.rebuild(NL_BMNR, files[:1], open_register_file, lambda *_: None)  # type: ignore[arg-type]
-    app.registers.rebuild(NL_BMNR, files[::-1], open_register_file, lambda *_: None)  # type: ignore[arg-type]
+        app.registers.rebuild(NL_BMNR, files[:1], reopen_register_file, lambda *_: None)
+    app.registers.rebuild(NL_BMNR, files[::-1], reopen_register_file, lambda *_: None)
     after = app.registers.status(NL_BMNR).current
     assert before is not None
     assert after is not None
@@ -235,3 +239,16 @@ def test_status_tells_where_redis_and_the_journal_differ(
     assert f"{generation} was in force by the journal" in app.registers.status(NL_BMNR).problems[1]
     client.set(CURRENT, pointer.replace(generation, unrecorded))
     assert "import the newest file" in app.registers.status(NL_BMNR).problems[-1]
+
+
+def test_a_load_of_before_there_were_layouts_is_rebuilt(site: Bmn) -> None:
+    """Its record knows of no layout, no base and no lines that were left out."""
+    with wired(site.folder, site.environment["BMN_REDIS_URL"]) as app:
+        (record,) = app.journal.records(f"type = '{EventType.REGISTER_LOADED}'")
+    files: Any = record.body["files"]
+    old = {name: value for name, value in record.body.items() if name not in ("rejected", "base")}
+    old["files"] = [{name: value for name, value in file.items() if name != "reading"} for file in files]
+    history = register_history([Record(seq=record.seq, at=record.at, type=record.type, body=old)])
+    assert rejected_lines(history) == 0
+    (file,) = recorded_files(history.lineage, reopen_register_file)
+    assert file.sha256 == record.body["sha256"]

@@ -30,11 +30,11 @@ from tests.integration.test_screening import reason
 GOOD = "0612345678\n0612345679\n0612345680\n"
 
 
-def load_bytes(app: Application, content: bytes, **options: bool) -> Imported:
+def load_bytes(app: Application, content: bytes) -> Imported:
     """Load a file with exactly this content."""
     path = app.settings.journal.path.parent / "register.txt"
     path.write_bytes(content)
-    chosen = ImportOptions(as_of=date.today(), **options)
+    chosen = ImportOptions(as_of=date.today())
     return app.registers.import_files(NL_BMNR, [open_register_file(path)], chosen, lambda *_: None)
 
 
@@ -51,10 +51,10 @@ def load_bytes(app: Application, content: bytes, **options: bool) -> Imported:
         (b"0612345678,all;\n", "1 of 1 line is wrong", "unknown word '(empty)'"),
         (b"name,address\nJan,Dorp\n", "2 of 2 lines", "line 1"),
         (b"112\n", "1 of 1 line is wrong", "line 1"),
-        (b"\xff\xfe0\x006\x001\x00", "not UTF-8", ""),
+        (b"\xff\xfe0\x006\x001\x00", "1 of 1 line is wrong", "line 1: not a number"),
         (b"0612345678\n06123\x0045679\n", "NUL", ""),
         (b"0" * 5_000, "longer than", ""),
-        (b"\x1f\x8b\x08\x00\x00\x00\x00\x00", "not UTF-8", ""),
+        (b"\x1f\x8b\x08\x00\x00\x00\x00\x00", "cut off", ""),
     ],
 )
 def test_a_bad_file_is_rejected_whole_and_changes_nothing(
@@ -216,8 +216,9 @@ def test_an_import_that_was_overtaken_while_it_read_is_judged_again(
 
     def overtaken(*arguments: Any) -> Rows:
         monkeypatch.setattr(registers, "read_rows", read)
+        rows = read(*arguments)
         load_register(app, GOOD)
-        return read(*arguments)
+        return rows
 
     monkeypatch.setattr(registers, "read_rows", overtaken)
     with pytest.raises(InputRejected, match="before that of the load in force"):

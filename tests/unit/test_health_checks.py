@@ -60,7 +60,7 @@ class Generations:
         """A doctor changes nothing."""
         raise NotImplementedError
 
-    def discard(self, profile: str, keep: int) -> tuple[str, ...]:
+    def free(self, profile: str, retired: object) -> None:
         """A doctor changes nothing."""
         raise NotImplementedError
 

@@ -1,22 +1,14 @@
-"""Plain list: one number a line, blocked for everything.
-
-A first line ``number`` is a header; blank lines are skipped.
-"""
+"""Plain list: one number a line, blocked for everything."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import polars
 
-from agent.domain.model import Blocked
-from agent.domain.ports import RegisterRow
-
-_EVERYTHING = (str(Blocked.ALL),)
+from agent.adapters.register_files.layout import Fields, Layout
 
 
-def rows(lines: Iterator[tuple[int, int, str]]) -> Iterator[RegisterRow]:
-    """See ``agent.domain.ports.RegisterFile``."""
-    first = True
-    for line, offset, text in lines:
-        if text and not (first and text.lower() == "number"):
-            yield RegisterRow(line=line, offset=offset, number=text, blocked=_EVERYTHING)
-        first = first and not text
+def _fields(lines: polars.Series, _: str) -> Fields:
+    return Fields(numbers=lines.str.strip_chars('"'))
+
+
+PLAIN = Layout(name="plain", header="number", pattern=r"[^,]*", fields=_fields)

@@ -26,6 +26,11 @@ _COMMANDS: Final = {
     "customer": ("agent.entrypoints.cli.customer", "customer", "A seller's own customers, with the sale as evidence."),
     "dashboard": ("agent.entrypoints.cli.dashboard", "dashboard", "Show calls, register and evidence in a browser."),
     "doctor": ("agent.entrypoints.cli.doctor", "doctor", "Check this site, and say what to do."),
+    "evidence": (
+        "agent.entrypoints.cli.evidence",
+        "evidence",
+        "Everything on one number in one document, with its proof.",
+    ),
     "journal": ("agent.entrypoints.cli.journal", "journal", "Check the evidence."),
     "log": ("agent.entrypoints.cli.log", "log", "Show screened calls: what was blocked, what was dialled, and why."),
     "optout": ("agent.entrypoints.cli.optout", "optout", "Consumers who object to one seller."),
