@@ -174,8 +174,8 @@ def scrubbing(app: Application) -> Scrubbing:
     )
 
 
-def evidence(app: Application) -> Evidence:
-    """What ``bmn evidence`` needs besides; apart, as few commands do."""
+def evidence(app: Application, by: str | None = None) -> Evidence:
+    """What ``bmn evidence`` needs besides; apart, as few commands do. ``by`` is who asks, else the system user."""
     from importlib.metadata import version
 
     from agent.adapters.journal_evidence import JournalEvidence, record_of
@@ -188,7 +188,7 @@ def evidence(app: Application) -> Evidence:
         profiles=PROFILES,
         clock=now_utc,
         version=version("bel-me-niet-agent"),
-        by=app.by,
+        by=app.by if by is None else by,
     )
 
 

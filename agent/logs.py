@@ -6,13 +6,12 @@ Exactly one ``call.screened`` line is written per screening, with everything on 
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from typing import Any, Final, TextIO, cast
 
 import structlog
 
-from agent.domain.phone_number import mask
+from agent.domain.phone_number import mask_within
 
 ACCEPT_FAILED: Final = "accept.failed"
 AGENT_STARTED: Final = "agent.started"
@@ -74,8 +73,6 @@ EVENTS: Final = {
 """Every event that is logged, and what it tells. The README's table is compared with this."""
 
 
-_NUMBER_LIKE: Final = re.compile(r"\+?\d(?:[ ().\-/]{0,2}\d){6,}")
-
 
 def configure(level: str, stream: TextIO | None = None) -> None:
     """Set structlog up for this process. ``stream`` is stderr unless given."""
@@ -105,7 +102,7 @@ def configure(level: str, stream: TextIO | None = None) -> None:
 def _mask_exception(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Mask what may be a number: the message of a ValueError or KeyError quotes what it was given."""
     if "exception" in event:
-        event["exception"] = _NUMBER_LIKE.sub(lambda match: mask(match[0]), event["exception"])
+        event["exception"] = mask_within(event["exception"])
     return event
 
 

@@ -53,6 +53,12 @@ class Site:
         with FakeAsterisk.call(self.agi, "finish", call, "ANSWER", str(seconds), "16", "2", ""):
             pass
 
+    def key(self, call: str, key: str) -> None:
+        """A key of the agent in a conversation."""
+        with FakeAsterisk.call(self.agi, "key", call, key) as asterisk:
+            asterisk.expect("GET VARIABLE DIALSTATUS").reply("200 result=1 (ANSWER)")
+            asterisk.expect_variables(BMN_KEY_RESULT="recorded").confirm()
+
     def script(self, name: str, *arguments: str) -> dict[str, str]:
         """One script of the agent."""
         with FakeAsterisk.call(self.agi, name, *arguments) as asterisk:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.config import AgiSettings
+from agent.entrypoints.dashboard.server import GRACE_S
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ("tests/run", "deploy/demo", "deploy/prepare", "deploy/lab/get-asterisk")
@@ -26,11 +27,34 @@ def test_help_teaches_and_does_nothing(script: str, tmp_path: Path) -> None:
     assert done.stdout.splitlines() == [line[2:] for line in top]
 
 
+def unit(name: str) -> configparser.ConfigParser:
+    """A unit of systemd."""
+    read = configparser.ConfigParser(strict=False, interpolation=None)
+    read.optionxform = str  # type: ignore[assignment,method-assign]  # systemd's names have capitals
+    read.read(ROOT / "deploy/systemd" / name)
+    return read
+
+
 def test_the_unit_leaves_sessions_time_to_end() -> None:
     """What outlives TimeoutStopSec is killed: more than the grace of running sessions."""
-    unit = configparser.ConfigParser(strict=False, interpolation=None)
-    unit.optionxform = str  # type: ignore[assignment,method-assign]  # systemd's names have capitals
-    unit.read(ROOT / "deploy/systemd/bmn.service")
-    service = unit["Service"]
+    service = unit("bmn.service")["Service"]
     assert service["ExecStart"].endswith("/.venv/bin/bmn serve")
     assert int(service["TimeoutStopSec"]) * 1000 >= AgiSettings().shutdown_grace_ms + 5_000
+
+
+def test_the_dashboard_is_held_as_tight_as_the_agent_and_never_in_its_way() -> None:
+    """It has passwords and browsers: nothing that the agent may not do, a process of its own, and calls go first."""
+    agent, dashboard = unit("bmn.service"), unit("bmn-dashboard.service")
+    service = dashboard["Service"]
+    assert service["ExecStart"].endswith("/.venv/bin/bmn dashboard")
+    assert service["User"] == agent["Service"]["User"], "who owns the journal"
+    limits = {
+        name: value for name, value in agent["Service"].items() if name.startswith(("Protect", "Restrict", "Priv"))
+    }
+    assert limits
+    limits |= {name: agent["Service"][name] for name in ("CapabilityBoundingSet", "NoNewPrivileges", "UMask")}
+    assert {name: service.get(name) for name in limits} == limits
+    assert service["IPAddressDeny"] == "any"
+    assert int(service["Nice"]) > 0
+    assert int(service["TimeoutStopSec"]) > GRACE_S
+    assert not {"Requires", "Wants", "BindsTo"} & set(dashboard["Unit"]), "one runs without the other"

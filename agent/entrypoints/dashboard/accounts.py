@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from agent.config_dashboard import Role, UserSettings
 
-LONGEST_PASSWORD = 1_000
+LONGEST_PASSWORD: Final = 1_000
 """Characters; more is no password but a load."""
 
 
@@ -46,10 +47,12 @@ class Accounts:
         """The user, when name and password are right. Takes tens of milliseconds of a processor."""
         user = self._users.get(name)
         expected = self._nobody if user is None else user.password_hash
-        try:
-            PasswordHasher().verify(expected, password[: LONGEST_PASSWORD + 1])
-        except (VerificationError, InvalidHashError):
-            return None
-        if user is None or len(password) > LONGEST_PASSWORD:
-            return None
-        return User(name=name, role=user.role)
+        right = _verified(expected, password[: LONGEST_PASSWORD + 1])
+        return User(name=name, role=user.role) if right and user is not None else None
+
+
+def _verified(expected: str, password: str) -> bool:
+    try:
+        return PasswordHasher().verify(expected, password)
+    except (VerificationError, InvalidHashError):
+        return False

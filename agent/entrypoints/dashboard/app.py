@@ -61,8 +61,19 @@ def routes() -> Sequence[BaseRoute]:
         Route("/agents", page(agents.show), name="agents"),
         Route("/register", page(register.show), name="register"),
         Route("/registrations", page(registrations.show), name="registrations"),
-        Route("/dossier", page(dossier.show), name="dossier"),
+        Route("/dossier", page(dossier.ask), name="dossier"),
+        Route("/dossier/find", page(dossier.find), methods=["POST"], name="dossier-find"),
         Route("/dossier/open", page(dossier.open_record), methods=["POST"], name="dossier-open"),
+        Route("/dossier/{word}", page(dossier.show), name="dossier-of"),
+        Route(
+            "/dossier/{word}/full", page(dossier.reveal, role=Role.COMPLIANCE), methods=["POST"], name="dossier-full"
+        ),
+        Route(
+            "/dossier/{word}/document",
+            page(dossier.export, role=Role.COMPLIANCE),
+            methods=["POST"],
+            name="dossier-document",
+        ),
         Route("/health", _health, name="health"),
         Mount("/static", StaticFiles(directory=_HERE / "static"), name="static"),
     )

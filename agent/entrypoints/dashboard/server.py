@@ -13,7 +13,7 @@ from agent.config_dashboard import DashboardSettings
 from agent.domain.errors import ConfigurationError
 from agent.entrypoints.dashboard.app import create_app
 
-_GRACE_S: Final = 3
+GRACE_S: Final = 3
 """For answers that are on their way; live views never end by themselves."""
 
 
@@ -47,7 +47,7 @@ def _config(app: Application) -> uvicorn.Config:
         root_path=settings.root_path,
         proxy_headers=settings.behind_proxy,
         forwarded_allow_ips=list(settings.trusted_proxies),
-        timeout_graceful_shutdown=_GRACE_S,
+        timeout_graceful_shutdown=GRACE_S,
         h11_max_incomplete_event_size=32_768,
         limit_concurrency=500,
     )

@@ -50,7 +50,7 @@ class Throttle:
         count = self._count(key, now)
         if count < free:
             return 0
-        wait_s = min(2 ** min(count - free + 1, 20), _LONGEST_WAIT_S)
+        wait_s: int = min(2 ** min(count - free + 1, 20), _LONGEST_WAIT_S)
         return max(0, ceil(self._seen[key][1] + wait_s - now))
 
 

@@ -117,7 +117,7 @@ def page(handler: Handler, *, public: bool = False, role: Role = Role.VIEWER, us
             return visit.refusal(str(error), status=400)
         except BmnError as error:
             logs.logger().error(logs.PAGE_FAILED, path=request.scope["path"], why=str(error))
-            return visit.refusal(f"{visit.words('errors.unavailable')} {error}", status=503)
+            return visit.refusal(" ".join((visit.words("errors.unavailable"), str(error))), status=503)
         except Exception:  # noqa: BLE001  # whatever it was, the visitor gets a page and the others go on
             logs.logger().exception(logs.PAGE_FAILED, path=request.scope["path"])
             return visit.refusal(visit.words("errors.unexpected"), status=500)

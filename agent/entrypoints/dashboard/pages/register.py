@@ -12,7 +12,7 @@ from starlette.responses import Response
 from agent.domain.errors import LookupUnavailable
 from agent.domain.profile import Profile
 from agent.entrypoints.dashboard.visits import Visit
-from agent.registers import RegisterStatus
+from agent.register_status import RegisterStatus
 
 _WARN_FROM: Final = 0.75
 """Of the time for which a load may be used."""
