@@ -24,7 +24,7 @@ from agent.entrypoints.dashboard.accounts import hash_password
 from agent.entrypoints.dashboard.app import create_app, routes
 from agent.entrypoints.dashboard.throttle import FREE_PER_USER
 from agent.evidence_document import check
-from agent.screening import Asked
+from agent.screening import ScreenRequest
 from tests.conftest import load_register, write_configuration
 from tests.unit.test_dashboard import Clock
 
@@ -79,7 +79,7 @@ class Site:
 
     def screen(self, number: str, campaign: str = "energy", agent: str = "agent-7") -> str:
         """Screen a call; returns its id."""
-        asked = Asked(number=number, campaign=campaign, agent=agent, source="test", uniqueid="")
+        asked = ScreenRequest(number=number, campaign=campaign, agent=agent, source="fastagi")
         return self.app.screening.screen(asked, Deadline.after_ms(5_000))[0].call_id
 
     def records(self, event_type: EventType) -> list[dict[str, object]]:
@@ -149,7 +149,7 @@ def test_the_form_lets_in_and_leads_to_where_one_wanted_to_go(site: Site) -> Non
     """With a new secret; and nowhere else than here."""
     person = site.person()
     assert "Sign in" in person.get("/charts")
-    person.client.cookies.set("bmn-session", "planted")
+    person.client.cookies.set("bmn-session", "planted", domain="127.0.0.1")
     assert person.sign_in("vera", back="/charts") == 200
     assert person.client.cookies["bmn-session"] != "planted"
     assert "<h1>Charts</h1>" in person.get("/charts")
@@ -203,7 +203,7 @@ def test_a_session_ends_idle_after_its_time_and_by_signing_out(site: Site) -> No
     person = site.person("vera")
     secret = person.client.cookies["bmn-session"]
     person.post("/sign-out")
-    person.client.cookies.set("bmn-session", secret)
+    person.client.cookies.set("bmn-session", secret, domain="127.0.0.1")
     assert "Sign in" in person.get("/history")
 
 
@@ -211,7 +211,7 @@ def test_a_session_ends_idle_after_its_time_and_by_signing_out(site: Site) -> No
 
 
 def test_a_form_without_the_sessions_own_token_does_nothing(site: Site) -> None:
-    """No token, a wrong one, that of another session, and a page of another host: for every address that takes a form."""
+    """No token, a wrong one, that of another session, and a page of another host: for every form there is."""
     person, other = site.person("carla"), site.person("carla")
     foreign = token(other.get("/dossier"))
     own = token(person.get("/dossier"))

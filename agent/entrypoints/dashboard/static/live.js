@@ -105,7 +105,8 @@
     if (!pausing) { add(waiting); waiting = []; }
     show(source && source.readyState === EventSource.OPEN ? "connected" : "reconnecting");
   });
-  window.addEventListener("pagehide", () => { if (source) source.close(); });
+  // A page that is left says so at once; one that is come back to connects again at the next tick.
+  window.addEventListener("pagehide", () => { if (source) source.close(); source = null; });
   setInterval(tick, 3000);
   connect();
 })();
