@@ -58,7 +58,7 @@ def _comma_list(value: object) -> object:
     return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
 
-Minutes = Annotated[int, Field(ge=1, le=1_440)]
+Minutes = Annotated[float, Field(gt=0, le=1_440)]
 
 
 class _Section(BaseModel):
@@ -86,9 +86,9 @@ class DashboardSettings(_Section):
     """Whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are believed."""
     root_path: Annotated[str, AfterValidator(_root_path)] = ""
     """The path under which the proxy shows it, which the proxy takes off again."""
-    session_minutes: Minutes = 480
+    session_minutes: Minutes = 480.0
     """How long one sign-in lasts, whatever happens."""
-    idle_minutes: Minutes = 30
+    idle_minutes: Minutes = 30.0
     """How long a session lasts without use. An open live view is use, for a viewer."""
     users: dict[str, UserSettings] = {}
 

@@ -73,7 +73,6 @@ EVENTS: Final = {
 """Every event that is logged, and what it tells. The README's table is compared with this."""
 
 
-
 def configure(level: str, stream: TextIO | None = None) -> None:
     """Set structlog up for this process. ``stream`` is stderr unless given."""
     out = stream or sys.stderr

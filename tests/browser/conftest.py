@@ -222,4 +222,5 @@ def open_desk(chromium: Browser, site: Site) -> Iterator[Callable[..., Desk]]:
 def keep_picture(page: Page, name: str) -> None:
     """Save what the page looks like in the folder that BMN_SCREENSHOTS names."""
     if folder := os.environ.get("BMN_SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
         page.screenshot(path=Path(folder) / f"{name}.png")

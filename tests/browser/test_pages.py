@@ -70,7 +70,7 @@ def test_dark_mode_and_print_are_as_legible(open_desk: Callable[..., Desk], sche
     """Axe measures contrasts."""
     desk = open_desk("carla")
     for media in ("screen", "print"):
-        desk.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", media=media)  # type: ignore[arg-type]
+        desk.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", media=media)
         for title in ("live", "history", "charts", "register", "registrations"):
             page = desk.go(PAGES[title])
             keep_picture(page, f"{title}-{scheme}-{media}")
