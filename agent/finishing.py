@@ -20,6 +20,8 @@ from agent.notices import NoticeEnd, notice_played
 _ANSWERED: Final = "ANSWER"
 NOTICE_WITHIN: Final = timedelta(minutes=15)
 """A notice that has not begun by then never will: it begins when the agent's part ends."""
+_LOOKED_BACK: Final = timedelta(days=7)
+"""By a process that has just started; it goes on from there."""
 
 
 class EndedBy(StrEnum):
@@ -74,14 +76,17 @@ class Finishing:
         self._journal = journal
         self._calls = calls
         self._clock = clock
+        self._looked_until: datetime | None = None
 
     def close_open(self, deadline: Deadline) -> int:
         """Record of each notice that was to follow, and did not begin in time, that it was not played; how many."""
-        calls = self._calls.unfollowed(self._clock() - NOTICE_WITHIN)
+        until = self._clock() - NOTICE_WITHIN
+        calls = self._calls.unfollowed(self._looked_until or until - _LOOKED_BACK, until)
         stories = [story for call in calls if (story := CallStory.of(self._calls.of_call(call))) is not None]
         events = [_not_played(story, story.uniqueid, NoticeEnd.NEVER_BEGAN) for story in stories]
         if events:
             self._journal.append(events, deadline)
+        self._looked_until = until
         return len(events)
 
     def finish(self, report: FinishReport, deadline: Deadline) -> Finished | None:

@@ -45,6 +45,8 @@ class Outbox:
         self._clock = clock
         self._restarted = restarted
         self._turn = threading.Lock()
+        self._told = 0
+        """The last choice that this process has recorded as in force; that record may still be on its way."""
         self._sharing = threading.Lock()
         self._shared: Future[int] | None = None
         self._hurry = ThreadPoolExecutor(1, thread_name_prefix="catch-up")
@@ -130,7 +132,7 @@ class Outbox:
         """Record when choices came into force; not again when they are applied anew, to a Redis that forgot them."""
         now = self._clock()
         for record in records:
-            if record.type not in (EventType.CHOICE_RECORDED, EventType.CHOICE_UNDONE):
+            if record.type not in (EventType.CHOICE_RECORDED, EventType.CHOICE_UNDONE) or record.seq <= self._told:
                 continue
             call = record.body["call"]
             of_call = self._calls.of_call(str(call))
@@ -143,6 +145,7 @@ class Outbox:
                 "after_ms": max(0, round((now - record.at).total_seconds() * 1000)),
             }
             self._journal.append_later(Event(EventType.CHOICE_APPLIED, body))
+            self._told = record.seq
 
     def _knows(self, mark: Mark) -> bool:
         return self._journal.mark(mark.seq) == mark
@@ -150,6 +153,7 @@ class Outbox:
     def _restart(self, mark: Mark | None) -> None:
         self._lists.restart(mark)
         if mark is not None:
+            self._told = 0
             self._restarted(
                 f"Redis had applied record {mark.seq}, which this journal does not hold: it was restored from a "
                 "backup, and the records after that are lost; all that it holds is applied to Redis again"

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from agent.adapters.file_kinds import require_unpacked
 from agent.domain.errors import InputRejected
 from agent.domain.phone_number import PhoneNumber, read_dialled
 from agent.domain.profile import Profile
@@ -79,6 +80,7 @@ def find_layout(
             whole = not file.read(1)
     except OSError as error:
         raise InputRejected(f"{path} cannot be read: {error.strerror}") from error
+    require_unpacked(sample, path.name)
     encoding = options.encoding or _encoding(sample)
     try:
         text = codecs.getincrementaldecoder(encoding)(errors_of(encoding)).decode(sample, whole)
@@ -90,6 +92,8 @@ def find_layout(
     text = text.removeprefix(BYTE_ORDER_MARK)
     newline = "\r" if "\r" in text and "\n" not in text else "\n"
     lines = [line for line in (text if whole else text[: text.rfind(newline) + 1]).split(newline) if line.strip()]
+    if not lines and not whole:
+        raise InputRejected(f"{path.name}, line 1: longer than {_SAMPLE_BYTES:,} bytes; not a call file")
     if not lines:
         raise InputRejected(f"there is no row in {path.name}")
     delimiter = options.delimiter or _delimiter(lines)

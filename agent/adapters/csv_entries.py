@@ -6,12 +6,14 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
+from agent.adapters.file_kinds import require_unpacked
 from agent.domain.errors import InputRejected
 from agent.domain.wording import wrong_lines
 
 Entry = TypeVar("Entry")
+_START: Final = 4096
 
 
 def content_of(path: Path) -> bytes:
@@ -38,6 +40,7 @@ def entries_of(
     The header must hold ``required``, and nothing but ``columns`` unless there may be ``others``. ``noun`` is what an
     entry is called and ``outcome`` what did not happen when the file is rejected. Raises ``InputRejected``.
     """
+    require_unpacked(content[:_START], name)
     entries: list[Entry] = []
     problems: list[str] = []
     try:
@@ -53,8 +56,13 @@ def entries_of(
                 problems.append(f"{name}, line {rows.line_num}: {found}")
             else:
                 entries.append(found)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputRejected(f"{name} is not CSV text in UTF-8: {error}") from error
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise InputRejected(f"{name}, line {line}: not text in UTF-8; save it as CSV in UTF-8") from error
+    except csv.Error as error:
+        endless = "field larger" in str(error)
+        problem = "longer than an entry can be" if endless else f"not CSV ({error})"
+        raise InputRejected(f"{name}, line {max(rows.line_num, 1)}: {problem}") from error
     if problems:
         lines = len(problems) + len(entries)
         raise InputRejected.listing(f"{wrong_lines(len(problems), lines)}, so nothing was {outcome}", problems)

@@ -11,21 +11,19 @@ from agent.domain.choice import OBJECTING, REGISTERING
 from agent.domain.journal_events import EventType, Record
 from agent.domain.phone_number import PhoneNumber
 from agent.domain.seller_list_entries import Customer, OptOut, Sale
-from agent.domain.standing import STANDING, Standing, standing
+from agent.domain.standing import STANDING_EVENTS, Standing, standing
 
 _OPTOUT: Final = f"type IN ('{EventType.OPTOUT_ADDED}', '{EventType.OPTOUT_REMOVED}') AND seller = ?"
 _CUSTOMER: Final = f"type IN ('{EventType.CUSTOMER_ADDED}', '{EventType.CUSTOMER_REMOVED}') AND seller = ?"
 _GROUP: Final = "json_extract(body, '$.product_group')"
 
 
-_CHOICES: Final = ", ".join(f"'{name}'" for name in sorted(STANDING))
+_CHOICES: Final = ", ".join(f"'{name}'" for name in sorted(STANDING_EVENTS))
 _OBJECTING_LIST: Final = ", ".join(f"'{answer}'" for answer in sorted(OBJECTING))
 _OF_CALLS: Final = f"type = '{EventType.CHOICE_RECORDED}' AND json_extract(body, '$.answer') IN ({_OBJECTING_LIST})"
 _REGISTERING: Final = ", ".join(f"'{answer}'" for answer in sorted(REGISTERING))
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LOOKED_BACK_US: Final = 7 * 24 * 3600 * 1_000_000
-"""Older calls were looked at in their week."""
 
 
 class JournalCalls:
@@ -47,16 +45,16 @@ class JournalCalls:
         where = f"type = '{EventType.REGISTRATION_EXPORTED}' AND json_extract(body, '$.batch') = ?"
         return list(self._journal.records(where, (batch,)))
 
-    def unfollowed(self, before: datetime) -> list[str]:
-        """Calls that ended before then with a notice to follow, of which there is no record of a notice."""
+    def unfollowed(self, since: datetime, before: datetime) -> list[str]:
+        """Calls that ended in that time with a notice to follow, of which there is no record of a notice."""
         where = (
             f"type = '{EventType.CALL_FINISHED}' AND json_extract(body, '$.notice') = 'to_follow' "
-            "AND at BETWEEN ? AND ? "
+            "AND at >= ? AND at < ? "
             "AND NOT EXISTS (SELECT 1 FROM records played WHERE played.call = records.call "
             f"AND played.type = '{EventType.NOTICE_PLAYED}')"
         )
-        upto = (before - _EPOCH) // timedelta(microseconds=1)
-        found = self._journal.records(where, (upto - _LOOKED_BACK_US, upto))
+        times = tuple((moment - _EPOCH) // timedelta(microseconds=1) for moment in (since, before))
+        found = self._journal.records(where, times)
         return [str(record.body["call"]) for record in found]
 
     def registering_calls(self) -> list[str]:

@@ -13,6 +13,7 @@ import redis
 from agent.adapters import redis_keys
 from agent.adapters.redis_connection import RedisServer
 from agent.adapters.redis_derived_sets import copy_changed
+from agent.adapters.redis_generation_sets import free, is_whole, memory_used, set_sizes, witness
 from agent.adapters.redis_import_lock import ImportLock
 from agent.adapters.redis_set_commands import PipelinedWriter, set_commands
 from agent.adapters.redis_values import entries_of, generation_from_text, generation_to_text
@@ -23,8 +24,6 @@ from agent.domain.ports import Derived, GenerationChanges, Numbers, Progress
 
 _Written = TypeVar("_Written")
 _BATCH_MEMBERS: Final = 50_000
-_SCAN_COUNT: Final = 100
-"""Keys at a time: what Redis does in one go keeps every call waiting."""
 
 
 class RedisGenerations:
@@ -60,7 +59,7 @@ class RedisGenerations:
         """See ``agent.domain.ports.Generations``."""
         with self._server.commands() as client:
             for generation in retired:
-                _free(client, profile, generation)
+                free(client, profile, generation)
 
     @contextlib.contextmanager
     def changing(self, profile: str) -> Iterator[GenerationChanges]:
@@ -87,19 +86,20 @@ class _Changes:
         self._server.require_no_eviction()
         with self._server.commands() as client:
             for litter in client.hkeys(loading):  # the lock is ours, so nobody is at work on it
-                _free(client, self._profile, litter)
+                free(client, self._profile, litter)
             self._lock.change(lambda pipe: pipe.hset(loading, generation, self._lock.owner))
             try:
                 return write(client)
             except BaseException:
                 with contextlib.suppress(redis.RedisError):  # else the next load clears up
-                    _free(client, self._profile, generation)
+                    free(client, self._profile, generation)
                 raise
 
     def _write(self, client: Any, generation: Generation, lists: Mapping[Blocked, Numbers], progress: Progress) -> None:
         """Write all sets, then list the generation as complete."""
         total = sum(len(numbers) for numbers in lists.values())
         written = renewed = 0
+        known = witness(client)
         _pack_sets(client)
         with PipelinedWriter(client) as writer:
             for command in set_commands("SADD", generation.id, lists):
@@ -113,7 +113,7 @@ class _Changes:
         progress("loading", total, total)
         if written != total:
             raise LookupUnavailable(f"Redis took {written} of {total} entries: the load was not put in force")
-        self._list_as_complete(generation, total)
+        self._list_as_complete(generation, total, known)
 
     def derive(
         self,
@@ -126,6 +126,7 @@ class _Changes:
         """See ``agent.domain.ports.GenerationChanges``."""
 
         def write(client: Any) -> Derived:
+            known = witness(client)
             text = client.hget(redis_keys.generations(self._profile), base.id)
             sizes = set_sizes(client, base.id)
             if text is None or sum(sizes.values()) != entries_of(text):
@@ -139,14 +140,16 @@ class _Changes:
             if counts.total() != sum(sizes.values()) + difference.entries:
                 raise LookupUnavailable("Redis did not take all changes: the load was not put in force")
             derived = replace(generation, count=base.count + difference.numbers)
-            self._list_as_complete(derived, counts.total())
+            self._list_as_complete(derived, counts.total(), known)
             return Derived(generation=derived, counts=dict(counts), absent=difference.absent)
 
         return self._writing(generation.id, write)
 
-    def _list_as_complete(self, generation: Generation, entries: int) -> None:
+    def _list_as_complete(self, generation: Generation, entries: int, known: str | None) -> None:
+        text = generation_to_text(generation, entries, known)
+
         def queue(pipe: Any) -> None:
-            pipe.hset(redis_keys.generations(self._profile), generation.id, generation_to_text(generation, entries))
+            pipe.hset(redis_keys.generations(self._profile), generation.id, text)
             pipe.hdel(redis_keys.loading(self._profile), generation.id)
 
         self._lock.change(queue)
@@ -173,57 +176,6 @@ class _Changes:
                 with contextlib.suppress(redis.WatchError):
                     pipe.execute()
                     return True
-
-
-def is_whole(client: Any, text: str | None, generation: str) -> bool:
-    """Whether Redis holds all entries of a generation that it lists as ``text``."""
-    return text is not None and count_entries(client, generation) == entries_of(text)
-
-
-def count_entries(client: Any, generation: str) -> int:
-    """The members of every set of a generation together, as Redis holds them."""
-    return sum(set_sizes(client, generation).values())
-
-
-def set_sizes(client: Any, generation: str) -> dict[str, int]:
-    """How many members each set of a generation has, by its key."""
-    sizes: dict[str, int] = {}
-    for keys in _pages(client, generation):
-        with client.pipeline(transaction=False) as pipe:
-            for key in keys:
-                pipe.scard(key)
-            sizes.update(zip(keys, pipe.execute(), strict=True))
-    return sizes
-
-
-def memory_used(client: Any, generation: str) -> int:
-    """The bytes of every set of a generation together."""
-    sizes: dict[str, int] = {}
-    for keys in _pages(client, generation):
-        with client.pipeline(transaction=False) as pipe:
-            for key in keys:
-                pipe.memory_usage(key)
-            sizes.update(zip(keys, pipe.execute(), strict=True))
-    return sum(size or 0 for size in sizes.values())
-
-
-def _pages(client: Any, generation: str) -> Iterator[list[str]]:
-    """The keys of a generation, some at a time; a key may be named twice, as SCAN does."""
-    page: list[str] = []
-    for key in client.scan_iter(match=redis_keys.register_sets_pattern(generation), count=_SCAN_COUNT):
-        page.append(key)
-        if len(page) >= _SCAN_COUNT:
-            yield page
-            page = []
-    if page:
-        yield page
-
-
-def _free(client: Any, profile: str, generation: str) -> None:
-    """Remove the sets of a load that is not complete, or not any more; in the background of Redis."""
-    for keys in _pages(client, generation):
-        client.unlink(*keys)
-    client.hdel(redis_keys.loading(profile), generation)
 
 
 def _pack_sets(client: Any) -> None:

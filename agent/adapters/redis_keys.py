@@ -12,6 +12,8 @@ bmn:generations:PROFILE                   hash    ``register import``         id
 bmn:loading:PROFILE                       hash    ``register import``         id -> owner, of sets to be freed
                                                                                   unless their load completes
 bmn:import-lock:PROFILE                   string  ``register import``         60 s, renewed; "host pid token"
+bmn:doubts                                string  outbox                      a number: how often Redis was found to
+                                                                                  have lost something
 bmn:applied                               string  outbox                      JOURNAL:SEQ:LINK, the last record applied
 ========================================  ======  ==========================  =======================================
 
@@ -29,6 +31,9 @@ from agent.domain.model import Blocked
 
 APPLIED: Final = "bmn:applied"
 """Of which journal these lists are, and how far it has been applied: moves in one transaction with the lists."""
+
+DOUBTS: Final = "bmn:doubts"
+"""A load that was counted before this number grew has to be counted again."""
 
 PACKED_MEMBERS: Final = 10_000
 """``set-max-intset-entries`` must be at least this for the sets to stay packed."""

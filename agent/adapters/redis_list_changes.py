@@ -10,7 +10,7 @@ import redis
 
 from agent.adapters import redis_keys
 from agent.adapters.redis_connection import RedisServer
-from agent.adapters.redis_generations import is_whole
+from agent.adapters.redis_generation_sets import is_still_whole
 from agent.adapters.redis_values import mark_from_text, mark_to_text, pointer_from_text, pointer_to_text
 from agent.domain.deadline import Deadline
 from agent.domain.errors import JournalUnavailable, ListsDamaged, ListsEvicted
@@ -62,7 +62,7 @@ class RedisListChanges:
                 except KeyError as error:
                     raise JournalUnavailable(f"record {record.seq} was altered: it has no {error}") from error
             for digits, standing in standings.items():
-                _stand(pipe, PhoneNumber(digits=digits.removeprefix("+")), standing)
+                _write_standing(pipe, PhoneNumber(digits=digits.removeprefix("+")), standing)
             for profile, pointer in pointers.items():
                 if pointer is None:
                     pipe.delete(redis_keys.current(profile))
@@ -95,13 +95,17 @@ class RedisListChanges:
             pipe.execute()
 
     def _begin(self, client: Any, pipe: Any, *, registers: bool) -> None:
-        """Queue the way back to the beginning: customers go, and ``registers`` are no longer in force."""
+        """Queue the way back to the beginning: customers go, and ``registers`` are no longer in force.
+
+        What Redis lost is not known, so every load has to be counted again.
+        """
         gone = list(client.scan_iter(match=redis_keys.customer_sets_pattern(), count=_SCAN_COUNT))
         if registers:
             gone += client.scan_iter(match=redis_keys.currents_pattern(), count=_SCAN_COUNT)
         pipe.multi()
         for key in gone:
             pipe.unlink(key)
+        pipe.incr(redis_keys.DOUBTS)
         pipe.set(redis_keys.APPLIED, mark_to_text(Mark(journal=self._journal_id, seq=0, link="")))
 
     def _pointer(self, profile: str, records: Sequence[Record], client: Any, pipe: Any) -> str | None:
@@ -119,7 +123,7 @@ class RedisListChanges:
                 return pointer
         generation, mark = str(last.body["generation"]), self._mark_of(last.seq)
         text = pipe.hget(redis_keys.generations(profile), generation)
-        return pointer_to_text(text, mark, last.at) if mark and is_whole(client, text, generation) else None
+        return pointer_to_text(text, mark, last.at) if mark and is_still_whole(client, text, generation) else None
 
 
 def _apply(pipe: Any, record: Record) -> None:
@@ -130,7 +134,7 @@ def _apply(pipe: Any, record: Record) -> None:
             number = _number(record)
             pipe.sadd(redis_keys.optout_set(number.prefix, str(body["seller"])), number.suffix)
         case EventType.OPTOUT_REMOVED | EventType.CHOICE_RECORDED | EventType.CHOICE_UNDONE:
-            return  # ``_stand`` will see to it
+            return  # ``_write_standing`` will see to it
         case EventType.CUSTOMER_ADDED | EventType.CUSTOMER_REMOVED:
             number = _number(record)
             key = redis_keys.customer_set(number.prefix, str(body["seller"]), str(body["product_group"]))
@@ -142,7 +146,7 @@ def _apply(pipe: Any, record: Record) -> None:
             raise ValueError(f"{record.type} changes no list")
 
 
-def _stand(pipe: Any, number: PhoneNumber, standing: Standing) -> None:
+def _write_standing(pipe: Any, number: PhoneNumber, standing: Standing) -> None:
     """Queue what a number's own records add up to."""
     for seller, objection in standing.optouts.items():
         change = pipe.srem if objection is None else pipe.sadd

@@ -39,8 +39,11 @@ def mark_from_text(text: str | None, journal_id: str) -> Mark | None:
     return mark
 
 
-def generation_to_text(generation: Generation, entries: int) -> str:
-    """One line of JSON, keys in a fixed order. ``entries`` are the members of all its sets together."""
+def generation_to_text(generation: Generation, entries: int, witness: str | None) -> str:
+    """One line of JSON, keys in a fixed order. ``entries`` are the members of all its sets together.
+
+    ``witness`` is what was so when they were counted (``agent.adapters.redis_generation_sets``).
+    """
     return json.dumps(
         {
             "id": generation.id,
@@ -50,6 +53,7 @@ def generation_to_text(generation: Generation, entries: int) -> str:
             "count": generation.count,
             "sha256": generation.sha256,
             "entries": entries,
+            "witness": witness,
         },
         separators=(",", ":"),
     )
@@ -73,6 +77,13 @@ def entries_of(text: str) -> int:
     """How many members the sets of a generation have together."""
     with _reading("a generation of the register"):
         return int(json.loads(text)["entries"])
+
+
+def witness_of(text: str) -> str | None:
+    """What was so when a generation was counted; None where that is not known."""
+    with _reading("a generation of the register"):
+        witness = json.loads(text).get("witness")
+        return None if witness is None else str(witness)
 
 
 def pointer_to_text(generation_text: str, record: Mark, since: datetime) -> str:

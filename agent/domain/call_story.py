@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
@@ -98,7 +97,6 @@ class CallStory:
     uniqueid: str
     """Asterisk's id of the agent's channel; empty for a screening from the command line."""
     notice: Notice
-    screened_at: datetime
     choices: CallChoices = field(default_factory=CallChoices)
     notice_result: NoticeResult | None = None
     """The best that was played; None when the notice was not tried."""
@@ -129,7 +127,6 @@ class CallStory:
             profile=str(body["profile"]),
             uniqueid=str(body["uniqueid"]),
             notice=Notice(str(body["notice"])),
-            screened_at=record.at,
         )
 
     def _after(self, record: Record) -> CallStory:

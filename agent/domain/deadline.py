@@ -21,8 +21,3 @@ class Deadline:
     def remaining_s(self) -> float:
         """Seconds left, never negative."""
         return max(0.0, self.at - time.monotonic())
-
-    @property
-    def passed(self) -> bool:
-        """True when no time is left."""
-        return time.monotonic() >= self.at

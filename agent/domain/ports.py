@@ -182,8 +182,8 @@ class CallRecords(Protocol):
     def exported(self, batch: str) -> list[Record]:
         """The registrations of a batch, in order."""
 
-    def unfollowed(self, before: datetime) -> list[str]:
-        """Calls that ended before then with a notice to follow, of which there is no record of a notice."""
+    def unfollowed(self, since: datetime, before: datetime) -> list[str]:
+        """Calls that ended in that time with a notice to follow, of which there is no record of a notice."""
 
     def registering_calls(self) -> list[str]:
         """The calls in which somebody asked to be entered in the register, in order."""

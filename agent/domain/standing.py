@@ -15,11 +15,11 @@ from agent.domain.choice import OBJECTING, Source
 from agent.domain.journal_events import EventType, Record
 from agent.domain.model import Blocked
 
-STANDING: Final = frozenset(
+STANDING_EVENTS: Final = frozenset(
     {EventType.OPTOUT_ADDED, EventType.OPTOUT_REMOVED, EventType.CHOICE_RECORDED, EventType.CHOICE_UNDONE}
 )
 """The events that ``standing`` folds."""
-FOLDED_ANEW: Final = STANDING - {EventType.OPTOUT_ADDED}
+FOLDED_ANEW: Final = STANDING_EVENTS - {EventType.OPTOUT_ADDED}
 """Those after which it must be folded anew; an added opt-out alone is in force whatever else is there."""
 
 
@@ -47,7 +47,7 @@ def standing(records: Iterable[Record]) -> Standing:
     sellers: set[str] = set()
     entries: set[tuple[str, Blocked]] = set()
     for record in records:
-        if record.type not in STANDING:
+        if record.type not in STANDING_EVENTS:
             continue
         seller = str(record.body["seller"])
         sellers.add(seller)

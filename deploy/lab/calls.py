@@ -27,8 +27,6 @@ class CallOutcome:
     """Whether the agent's phone ever saw the call answered."""
     sip_status: str
     """The last word of SIP to the agent's phone, as `SIP 603 Decline`."""
-    hangup_cause: int
-    """The Q.931 cause at the agent's phone; 0 when unknown."""
     events: tuple[AmiMessage, ...]
     """All events of this call at the call centre, oldest first."""
     variables: Mapping[str, str]
@@ -208,7 +206,6 @@ class Call:
                 for event in self._network.ami.events(self._network_mark)
             ),
             sip_status=ended.get("Sip"),
-            hangup_cause=int(ended.get("Cause") or 0),
             events=tuple(
                 event
                 for event in self._pbx.ami.events(self._pbx_mark)

@@ -114,10 +114,6 @@ class FakeAsterisk:
         assert came is None, f"a command that nobody expected\n  came:     {came}"
         self.hang_up()
 
-    def announce_hangup(self) -> None:
-        """The caller hung up: Asterisk says so, at any point, and keeps listening."""
-        self.send("HANGUP\n")
-
     def hang_up(self) -> None:
         """Drop the connection."""
         if self._open:

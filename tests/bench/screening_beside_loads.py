@@ -161,24 +161,29 @@ def measure(count: int, seconds: float) -> Iterator[tuple[str, str]]:
         yield "numbers in the register", f"{count:,}"
         yield "changes of the register", f"{done} in {seconds:.0f} s: whole loads, lists of changes, rollbacks"
         yield "screenings meanwhile", f"{len(busy):,}"
-        told = _generations(site)
+        told, failures = _records(site)
         seen = [*idle, *busy]
         errors = [item for item in seen if item.reason not in ("registered", "not_registered")]
         wrong = [item for item in seen if item not in errors and not loads.model.is_right(item, told[item.call])]
         used = {told[item.call] for item in seen}
         yield "generations that answered", f"{len(used)}"
         yield "wrong verdicts", f"{len(wrong)}"
-        yield "errors", f"{len(errors)}"
+        yield (
+            "errors",
+            f"{len(errors)} {', '.join(sorted({failures.get(item.call, item.reason) for item in errors}))}".strip(),
+        )
         yield "screening p50 / p99 alone, ms", "{:.2f} / {:.2f}".format(*_times(idle))
         yield "screening p50 / p99 beside loads, ms", "{:.2f} / {:.2f}".format(*_times(busy))
         yield "  p99 of screening beside loads, ratio", f"{_times(busy)[1] / _times(idle)[1]:.2f}"
 
 
-def _generations(site: Site) -> dict[str, str]:
-    """The load that each screening rested on, by its call id, as the journal has it."""
+def _records(site: Site) -> tuple[dict[str, str], dict[str, str]]:
+    """The load that each screening rested on, and what failed, by its call id, as the journal has it."""
     with closing(sqlite3.connect(site.folder / "journal.db")) as journal:
         rows = journal.execute("SELECT body FROM records WHERE type = 'call.screened'").fetchall()
-    return {body["call"]: str(body["generation"]) for body in (json.loads(row[0]) for row in rows)}
+    bodies = [json.loads(row[0]) for row in rows]
+    failures = {body["call"]: f"{body['reason']}: {body['failure']}" for body in bodies if body["failure"]}
+    return {body["call"]: str(body["generation"]) for body in bodies}, failures
 
 
 def _screen_while(site: Site, numbers: list[str], work: Any) -> list[Screened]:

@@ -142,7 +142,7 @@ def test_customers_are_imported_whole_or_not_at_all(site: Bmn) -> None:
     path.write_text("phone,date\n0612345678,2026-01-05\n")
     assert "the header must be number,sold_on,product" in site("customer", "import", str(path), *where, code=4)
     path.write_bytes(b"\xff\xfe\x00")
-    assert "not CSV text in UTF-8" in site("customer", "import", str(path), *where, code=4)
+    assert "not text in UTF-8" in site("customer", "import", str(path), *where, code=4)
 
 
 def test_the_newest_sale_is_the_evidence(site: Bmn) -> None:

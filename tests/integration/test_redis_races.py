@@ -12,7 +12,8 @@ import pytest
 import redis
 
 from agent.adapters import redis_generations, redis_import_lock, redis_keys, redis_list_changes, redis_values
-from agent.adapters.redis_generations import RedisGenerations, count_entries
+from agent.adapters.redis_generation_sets import set_sizes
+from agent.adapters.redis_generations import RedisGenerations
 from agent.adapters.redis_import_lock import ImportLock
 from agent.bootstrap import Application
 from agent.domain.deadline import Deadline
@@ -52,7 +53,7 @@ def a_generation(name: str) -> Generation:
 
 def held(client: Any, name: str) -> int:
     """How many entries of a generation Redis has."""
-    return count_entries(client, name)
+    return sum(set_sizes(client, name).values())
 
 
 # --- loads

@@ -63,7 +63,7 @@ class NoCalls:
         """Not used."""
         raise AssertionError
 
-    def unfollowed(self, before: datetime) -> list[str]:
+    def unfollowed(self, since: datetime, before: datetime) -> list[str]:
         """Not used."""
         raise AssertionError
 
@@ -177,3 +177,51 @@ def test_what_stopped_the_drain_is_told_to_those_who_wait() -> None:
     lists.failure = None
     outbox.catch_up(Deadline.after_ms(5_000))
     assert lists.seqs == [1, 2, 3]
+
+
+class ChoiceJournal(FakeJournal):
+    """Keys that undo nothing of importance, all of one call; what is appended later is still on its way for ever."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self.queued: list[int] = []
+
+    def append_later(self, event: Event) -> None:
+        """Kept in memory."""
+        self.queued.append(int(str(event.body["choice"])))
+
+    def list_changes(self, after: int, limit: int) -> list[Record]:
+        """One batch."""
+        body = {"call": "c", "number": "+31612345678"}
+        return [
+            Record(record.seq, record.at, EventType.CHOICE_UNDONE, body)
+            for record in super().list_changes(after, limit)
+        ]
+
+
+class OneCall(NoCalls):
+    """A call of which nothing has reached the disk that says when its choices came into force."""
+
+    def of_call(self, call: str) -> list[Record]:
+        """Nothing yet."""
+        return []
+
+    def choices_of(self, number: str, until: int) -> list[Record]:
+        """Nothing that stands."""
+        return []
+
+
+def test_a_choice_is_recorded_as_in_force_once_although_that_record_is_still_on_its_way() -> None:
+    """Redis forgets a moment after, and gets it again; a journal that was restored is another matter."""
+    journal, lists = ChoiceJournal(2), FakeLists()
+    outbox = Outbox(journal, OneCall(), lists, lambda: datetime.now(UTC), lambda _: None)
+    outbox.drain()
+    lists.mark = None
+    outbox.drain()
+    assert (journal.queued, lists.seqs) == ([1, 2], [1, 2, 1, 2])
+    journal.count = 3
+    outbox.drain()
+    assert journal.queued == [1, 2, 3]
+    lists.mark = Mark(journal="j", seq=9, link="9")
+    outbox.drain()
+    assert journal.queued == [1, 2, 3, 1, 2, 3]

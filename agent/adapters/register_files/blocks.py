@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import polars
@@ -42,7 +43,7 @@ def read_block(lines: Lines, fields: Fields, profile: Profile) -> RegisterBlock:
     rejected = []
     for row in (~good).arg_true():
         if row in faults:
-            reason = f"unknown word {(faults[row] or '(empty)')[:40]!r}"
+            reason = f"unknown word {_shown(faults[row])!r}"
         elif removed[row] is None:
             reason = _NO_CHANGE
         else:
@@ -55,6 +56,11 @@ def read_block(lines: Lines, fields: Fields, profile: Profile) -> RegisterBlock:
         removed=numbers.filter(good & removed.fill_null(False)),
         rejected=rejected,
     )
+
+
+def _shown(word: str | None) -> str:
+    """Without its digits: in a file that was misread they may be a telephone number."""
+    return re.sub(r"[0-9]", "#", word or "(empty)")[:40]
 
 
 def _words(blocked: polars.Series) -> polars.DataFrame:

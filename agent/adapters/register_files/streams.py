@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
+from agent.adapters.file_kinds import GZIP, OLD_OFFICE, ZIP, office_document
 from agent.domain.errors import InputRejected
 
 STDIN: Final = "-"
 """The path that means standard input."""
 
 _BLOCK: Final = 1 << 20
-_GZIP, _ZIP, _OLD_OFFICE = b"\x1f\x8b", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 _DAMAGED: Final = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
 
@@ -126,14 +126,14 @@ def _stamp(file: Any) -> tuple[int, int]:
 def _unpacked(raw: IO[bytes], name: str) -> Iterator[IO[bytes]]:
     start = raw.read(4)
     raw.seek(0)
-    if start.startswith(_GZIP):
+    if start.startswith(GZIP):
         with gzip.open(raw) as unpacked:
             yield unpacked  # type: ignore[misc]  # a GzipFile reads like any file
-    elif start == _ZIP:
+    elif start == ZIP:
         with _only_member(raw, name) as member:
             yield member
-    elif start == _OLD_OFFICE:
-        raise InputRejected(f"{name} is an Office document: save it as CSV and load that")
+    elif start == OLD_OFFICE:
+        raise office_document(name)
     else:
         yield raw
 
@@ -146,7 +146,7 @@ def _only_member(raw: IO[bytes], name: str) -> Iterator[IO[bytes]]:
             item for item in archive.infolist() if not item.is_dir() and not item.filename.startswith("__MACOSX/")
         ]
         if any(item.filename == "[Content_Types].xml" for item in inside):
-            raise InputRejected(f"{name} is an Office document: save it as CSV and load that")
+            raise office_document(name)
         if len(inside) != 1:
             raise InputRejected(f"{name} holds {len(inside)} files: unpack it, and give the register's file or files")
         member = archive.open(inside[0])
