@@ -29,9 +29,9 @@ from agent.domain.journal_events import EventType, Record
 from agent.domain.model import Generation, Notice, Reason, Verdict
 from agent.domain.phone_number import PhoneNumber
 from agent.domain.profile import Profile
-from agent.domain.standing import STANDING, standing
+from agent.domain.standing import STANDING_EVENTS, standing
 
-LASTING: Final = STANDING | {EventType.CUSTOMER_ADDED, EventType.CUSTOMER_REMOVED}
+LASTING: Final = STANDING_EVENTS | {EventType.CUSTOMER_ADDED, EventType.CUSTOMER_REMOVED}
 """Records that mean something after their day: those before the period belong to the dossier too."""
 _CUSTOMER: Final = frozenset({EventType.CUSTOMER_ADDED, EventType.CUSTOMER_REMOVED})
 _REGISTERED: Final = frozenset({Reason.REGISTERED, Reason.REGISTERED_SECTOR, Reason.REGISTERED_CHARITIES})
