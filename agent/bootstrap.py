@@ -9,27 +9,35 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from agent import logs
+from agent.adapters.agi_health import ask_health
+from agent.adapters.asterisk_console import AsteriskConsole
 from agent.adapters.call_ids import new_call_id
 from agent.adapters.journal_check import opens
+from agent.adapters.journal_condition import condition_of
 from agent.adapters.journal_history import JournalHistory
 from agent.adapters.journal_views import JournalCalls, JournalSellerLists
 from agent.adapters.redis_connection import RedisServer
 from agent.adapters.redis_generations import RedisGenerations
 from agent.adapters.redis_list_changes import RedisListChanges
 from agent.adapters.redis_lists import RedisLists
+from agent.adapters.redis_memberships import RedisMemberships
 from agent.adapters.registration_files import CsvRegistrationFiles
 from agent.adapters.sound_files import SoundFiles
 from agent.adapters.sqlite_journal import SqliteJournal
+from agent.adapters.system_clock import synchronised
 from agent.choices import Choices
 from agent.config import Settings
+from agent.domain.condition import ExpectedDialplan, Undelivered, Waiting
 from agent.domain.model import Campaign
+from agent.domain.ports import Progress
 from agent.domain.profile import PROFILES
+from agent.domain.registration import RegistrationState
+from agent.explaining import Explaining
 from agent.finishing import Finishing
 from agent.generation_keeping import GenerationKeeping
-from agent.health_checks import Site
 from agent.notices import Notices
 from agent.outbox import Outbox
 from agent.registers import Registers
@@ -37,10 +45,13 @@ from agent.registrations import Registrations
 from agent.screening import Screening
 from agent.scrub_checks import ScrubChecks
 from agent.seller_lists import SellerLists
+from agent.site import Site
 
 if TYPE_CHECKING:
     from agent.evidence import Evidence
     from agent.scrubbing import Scrubbing
+
+_WAITING_COUNTED: Final = 1_000
 
 
 def now_utc() -> datetime:
@@ -87,9 +98,12 @@ class Application:
         self.redis.close()
 
 
-def bootstrap(settings: Settings, *, create_journal: bool = True) -> Application:
-    """Wire everything. Raises ``JournalUnavailable``; Redis is not contacted yet."""
-    journal = SqliteJournal(settings.journal.path, settings.journal.key_path, create=create_journal)
+def bootstrap(settings: Settings, progress: Progress = lambda *_: None, *, create_journal: bool = True) -> Application:
+    """Wire everything. Raises ``JournalUnavailable``; Redis is not contacted yet.
+
+    ``progress`` hears of it when the journal of an older version is brought up to date, which may take a while.
+    """
+    journal = SqliteJournal(settings.journal.path, settings.journal.key_path, create=create_journal, progress=progress)
     redis = _redis(settings)
     calls = JournalCalls(journal)
     outbox = Outbox(journal, calls, RedisListChanges(redis, journal.id, journal.mark), now_utc, _log_restart)
@@ -142,17 +156,24 @@ def bootstrap(settings: Settings, *, create_journal: bool = True) -> Application
             languages={key: campaign.language for key, campaign in campaigns.items()},
         ),
         finishing=Finishing(journal, calls, now_utc),
-        registrations=Registrations(
-            journal=journal,
-            calls=calls,
-            files=CsvRegistrationFiles(settings.journal.path.with_name(settings.journal.path.name + ".export-lock")),
-            profiles=PROFILES,
-            clock=now_utc,
-            settle=timedelta(minutes=settings.registrations.settle_minutes),
-            by=by,
-        ),
+        registrations=_registrations(settings, journal, calls, by),
         scrub_checks=ScrubChecks(journal, now_utc),
         by=by,
+    )
+
+
+def explaining(app: Application) -> Explaining:
+    """What ``bmn explain`` needs besides."""
+    calls = JournalCalls(app.journal)
+    return Explaining(
+        journal=app.journal,
+        calls=calls,
+        seller_lists=JournalSellerLists(app.journal, calls),
+        memberships=RedisMemberships(app.redis, app.journal.id, app.journal.mark),
+        screening=app.screening,
+        campaigns=app.campaigns,
+        profiles=PROFILES,
+        clock=now_utc,
     )
 
 
@@ -193,22 +214,67 @@ def evidence(app: Application, by: str | None = None) -> Evidence:
 
 
 @contextmanager
-def survey(settings: Settings, dialplan_reasons: Sequence[str]) -> Iterator[Site]:
-    """Wire what ``agent.health_checks`` looks at. Nothing is opened or made: that is for the checks to try."""
+def survey(settings: Settings, dialplan: ExpectedDialplan, asterisk: Sequence[str]) -> Iterator[Site]:
+    """Wire what ``agent.health_checks`` looks at. Nothing is opened or made: that is for the checks to try.
+
+    ``asterisk`` is the command that reaches its console; empty when there is none.
+    """
     redis = _redis(settings)
+    path, key_path = settings.journal.path, settings.journal.key_path
     try:
         yield Site(
             campaigns=settings.domain_campaigns(),
             profiles=PROFILES,
-            journal_opens=partial(opens, settings.journal.path, settings.journal.key_path),
+            journal_opens=partial(opens, path, key_path),
+            journal_condition=partial(condition_of, path, key_path),
+            waiting=partial(_waiting, settings, redis),
+            undelivered=partial(_undelivered, settings),
             server=redis,
             generations=RedisGenerations(redis),
             sounds=SoundFiles(settings.sounds.folder),
-            dialplan_reasons=dialplan_reasons,
+            asterisk=AsteriskConsole(asterisk) if asterisk else None,
+            service_is_well=partial(_service_is_well, settings, dialplan),
+            listen=settings.agi.listen,
+            synchronised=synchronised,
+            dialplan=dialplan,
             clock=now_utc,
         )
     finally:
         redis.close()
+
+
+def _service_is_well(settings: Settings, dialplan: ExpectedDialplan) -> bool:
+    return ask_health(settings.agi.listen, dialplan.health_script, dialplan.health_variable) == dialplan.health_ok
+
+
+def _waiting(settings: Settings, redis: RedisServer) -> Waiting:
+    with SqliteJournal(settings.journal.path, settings.journal.key_path, create=False, progress=None) as journal:
+        mark = RedisListChanges(redis, journal.id, journal.mark).applied()
+        known = mark is not None and journal.mark(mark.seq) == mark
+        records = journal.list_changes(mark.seq if mark is not None and known else 0, _WAITING_COUNTED)
+    return Waiting(changes=len(records), since=records[0].at if records else None)
+
+
+def _undelivered(settings: Settings) -> list[Undelivered]:
+    with SqliteJournal(settings.journal.path, settings.journal.key_path, create=False, progress=None) as journal:
+        registrations = _registrations(settings, journal, JournalCalls(journal), "")
+        return [
+            Undelivered(wished_at=item.wished_at, due=registrations.due(item))
+            for item in registrations.all()
+            if item.state in (RegistrationState.PENDING, RegistrationState.REJECTED)
+        ]
+
+
+def _registrations(settings: Settings, journal: SqliteJournal, calls: JournalCalls, by: str) -> Registrations:
+    return Registrations(
+        journal=journal,
+        calls=calls,
+        files=CsvRegistrationFiles(settings.journal.path.with_name(settings.journal.path.name + ".export-lock")),
+        profiles=PROFILES,
+        clock=now_utc,
+        settle=timedelta(minutes=settings.registrations.settle_minutes),
+        by=by,
+    )
 
 
 def _redis(settings: Settings) -> RedisServer:

@@ -29,3 +29,21 @@ HEALTH_DEGRADED: Final = "degraded"
 
 DIALPLAN_REASONS: Final = ("agent_unreachable", "agent_no_verdict", "agent_timeout")
 """Reasons that the dialplan itself gives when no verdict came from here, so that it blocks."""
+
+CONTEXTS: Final = ("bmn-outbound", "bmn-screen", "bmn-blocked", "bmn-notice", "bmn-key", "bmn-finish")
+"""The public ones."""
+FEATURES: Final = (
+    "bmn-offered",
+    "bmn-register-with-charities",
+    "bmn-register-without-charities",
+    "bmn-seller-optout",
+    "bmn-declined",
+    "bmn-hand-over",
+    "bmn-voicemail",
+    "bmn-undo",
+)
+"""The agents' keys, as the application map names them."""
+BMN_AGI: Final = "BMN_AGI"
+BMN_CAMPAIGN: Final = "BMN_CAMPAIGN"
+GLOBALS: Final = (BMN_AGI, "BMN_SCREEN_TIMEOUT", "BMN_DIAL_PREFIX", "BMN_DIAL_SUFFIX", "BMN_DIAL_TIMEOUT")
+"""Those without which no call is dialled; each call may name its campaign."""

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from agent.choices import call_fields
-from agent.domain.call_story import CallStory, NoticeResult
+from agent.domain.call_story import NOTICE_NOT_DUE, NOTICE_TO_FOLLOW, CallStory, NoticeResult
 from agent.domain.deadline import Deadline
 from agent.domain.errors import JournalUnavailable
 from agent.domain.journal_events import Event, EventType, JsonValue
@@ -34,12 +34,6 @@ class EndedBy(StrEnum):
     TRANSFERRED = "transferred"
     """The agent passed the consumer on to somebody else."""
     NOT_ANSWERED = "not_answered"
-
-
-NOTICE_NOT_DUE: Final = "not_due"
-"""No conversation, or one that needs no notice."""
-NOTICE_TO_FOLLOW: Final = "to_follow"
-"""The agent's side is over and the consumer hears the notice now; ``notice.played`` tells."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,22 +5,27 @@ A new check is a function from ``Site`` to findings, and a place in ``CHECKS``. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Final
 
+from agent.asterisk_checks import check_asterisk
 from agent.choices import UNDO
 from agent.domain.choice import AGENT_KEYS
+from agent.domain.condition import JournalCondition
 from agent.domain.dialogue import prompt_names
-from agent.domain.errors import ConfigurationError, JournalUnavailable, LookupUnavailable
-from agent.domain.model import Campaign, Reason, Verdict
-from agent.domain.ports import Generations, ListServer, SoundFault, SoundFaults
+from agent.domain.errors import ConfigurationError, JournalOutdated, JournalUnavailable, LookupUnavailable
+from agent.domain.model import Generation, Reason, Verdict
+from agent.domain.ports import SoundFault
 from agent.domain.profile import Profile
+from agent.domain.wording import counted
+from agent.operating_checks import check_clock, check_outbox, check_registrations, check_service
+from agent.register_status import AGEING_AT
+from agent.site import Finding, Site, State
 
-_WARN_AT: Final = 0.75
-"""Share of a register's period after which a new load is due."""
+_MB: Final = 1_000_000
+_DISK_LOW: Final = 1_000 * _MB
+_DISK_OUT: Final = 100 * _MB
 _IMPORT: Final = "bmn register import FILE --as-of DATE"
 _BUILD: Final = "dialplan/sounds/build --sellers bmn.toml, or correct sounds.path"
 _WORDS: Final = {
@@ -30,41 +35,6 @@ _WORDS: Final = {
     SoundFault.SILENT: "is silent",
     SoundFault.OTHER_FORMAT: "is there in another format too, so that what was heard of it cannot be proved",
 }
-
-
-class State(StrEnum):
-    """How bad a finding is."""
-
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What one check found."""
-
-    check: str
-    state: State
-    what: str
-    todo: str = ""
-    """What the operator can do; empty when all is well."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """What the checks look at."""
-
-    campaigns: Mapping[str, Campaign]
-    profiles: Mapping[str, Profile]
-    journal_opens: Callable[[], bool]
-    """False when there is no journal yet. Raises ``JournalUnavailable``."""
-    server: ListServer
-    generations: Generations
-    sounds: SoundFaults
-    dialplan_reasons: Sequence[str]
-    """Reasons with which the dialplan itself blocks."""
-    clock: Callable[[], datetime]
 
 
 def check_site(site: Site) -> tuple[Finding, ...]:
@@ -99,22 +69,48 @@ def _check_configuration(site: Site) -> Iterator[Finding]:
         )
         return
     sellers = {campaign.seller.key for campaign in site.campaigns.values()}
-    what = f"{len(site.campaigns)} campaign(s) of {len(sellers)} seller(s)"
+    what = f"{counted(len(site.campaigns), 'campaign')} of {counted(len(sellers), 'seller')}"
     yield Finding(check="configuration", state=State.OK, what=what)
 
 
 def _check_journal(site: Site) -> Iterator[Finding]:
     try:
         opens = site.journal_opens()
+        condition = site.journal_condition() if opens else None
+    except JournalOutdated as error:
+        todo = "stop the service of the older version, and start this one"
+        yield Finding(check="journal", state=State.WARNING, what=str(error), todo=todo)
+        return
     except JournalUnavailable as error:
         todo = "put back the journal and its key, or correct journal.path and journal.key_file"
         yield Finding(check="journal", state=State.PROBLEM, what=str(error), todo=todo)
         return
-    if opens:
-        yield Finding(check="journal", state=State.OK, what="opens, and the key is its own")
-    else:
+    if condition is None:
         todo = "bmn serve begins one; if there should be one already, correct journal.path"
         yield Finding(check="journal", state=State.WARNING, what="there is none yet", todo=todo)
+        return
+    found = list(_journal_ailments(condition))
+    yield from found
+    if not found:
+        what = f"opens, the key is its own, and its last {counted(condition.checked, 'record')} hold"
+        yield Finding(check="journal", state=State.OK, what=what)
+
+
+def _journal_ailments(condition: JournalCondition) -> Iterator[Finding]:
+    if condition.problem:
+        todo = "bmn journal verify, and keep a copy of the file as it is"
+        yield Finding(check="journal", state=State.PROBLEM, what=condition.problem, todo=todo)
+    if not condition.writable:
+        todo = "give the file and its folder to the user that runs bmn serve"
+        what = "cannot be written by this user: every call would be blocked (journal_unavailable)"
+        yield Finding(check="journal", state=State.PROBLEM, what=what, todo=todo)
+    for path in condition.exposed:
+        what = f"others can read {path}, which holds telephone numbers or the key"
+        yield Finding(check="journal", state=State.WARNING, what=what, todo=f"chmod 600 {path}")
+    if condition.free_bytes < _DISK_LOW:
+        state = State.PROBLEM if condition.free_bytes < _DISK_OUT else State.WARNING
+        what = f"its disk has {condition.free_bytes / _MB:,.0f} MB left; when it is full, every call is blocked"
+        yield Finding(check="journal", state=state, what=what, todo="make room, or move the journal (journal.path)")
 
 
 def _check_redis(site: Site) -> Iterator[Finding]:
@@ -126,20 +122,36 @@ def _check_redis(site: Site) -> Iterator[Finding]:
         yield Finding(check="redis", state=State.PROBLEM, what=str(error), todo=todo)
         return
     yield Finding(check="redis", state=State.OK, what="answers, and never evicts our numbers")
+    todo = "set it to 10000 or more, as in deploy/redis.conf"
     if packed is None:
         what = "does not tell set-max-intset-entries, for CONFIG is forbidden"
+        yield Finding(check="redis", state=State.WARNING, what=what, todo=todo)
     elif not packed:
         what = "set-max-intset-entries is too low: the register takes many times the memory"
-    else:
+        yield Finding(check="redis", state=State.WARNING, what=what, todo=todo)
+
+
+def _check_redis_memory(site: Site) -> Iterator[Finding]:
+    """The next load stands beside the one in force until it is whole."""
+    try:
+        memory = site.server.memory()
+        current = [site.generations.current(profile.key) for profile in _needed(site)]
+        sizes = [site.generations.memory(item.id) for item in current if item is not None]
+    except LookupUnavailable:  # told by the check of Redis
         return
-    todo = "set it to 10000 or more, as in deploy/redis.conf"
-    yield Finding(check="redis", state=State.WARNING, what=what, todo=todo)
+    needed = max((size for size in sizes if size is not None), default=0)
+    if memory.limit and memory.used + needed > memory.limit:
+        limit = "maxmemory is" if memory.limited else "the machine has"
+        what = (
+            f"has no room for the next load: {memory.used / _MB:,.0f} MB used, the load in force takes "
+            f"{needed / _MB:,.0f} MB, and {limit} {memory.limit / _MB:,.0f} MB"
+        )
+        todo = "raise maxmemory" if memory.limited else "give the machine more memory"
+        yield Finding(check="redis", state=State.WARNING, what=what, todo=f"{todo}, or keep fewer other things there")
 
 
 def _check_register(site: Site) -> Iterator[Finding]:
-    used = [(site.profiles[campaign.profile], campaign.purpose) for campaign in site.campaigns.values()]
-    needed = {profile.key: profile for profile, purpose in used if purpose not in profile.exempt_purposes}
-    for profile in needed.values():
+    for profile in _needed(site):
         try:
             yield _register_finding(site, profile)
         except LookupUnavailable:
@@ -147,23 +159,34 @@ def _check_register(site: Site) -> Iterator[Finding]:
             yield Finding(check="register", state=State.PROBLEM, what=what, todo=todo)
 
 
+def _needed(site: Site) -> list[Profile]:
+    """The profiles of campaigns that the register binds."""
+    used = [(site.profiles[campaign.profile], campaign.purpose) for campaign in site.campaigns.values()]
+    return list({profile.key: profile for profile, purpose in used if purpose not in profile.exempt_purposes}.values())
+
+
 def _register_finding(site: Site, profile: Profile) -> Finding:
     generation = site.generations.current(profile.key)
     if generation is None:
         what = f"{profile.key}: none is loaded, so calls that need it are blocked (register_missing)"
         return Finding(check="register", state=State.PROBLEM, what=what, todo=_IMPORT)
-    period = timedelta(days=profile.load_valid_days)
-    age = site.clock() - (profile.valid_until(generation) - period)
+    now, period = site.clock(), timedelta(days=profile.load_valid_days)
+    age = now - (profile.valid_until(generation) - period)
     what = (
         f"{profile.key}: {generation.count:,} numbers as of {generation.as_of}, "
         f"{age / timedelta(days=1):.1f} of {profile.load_valid_days} days old"
     )
-    if age > period:
+    if profile.is_stale(generation, now):
         what += ", so calls that need it are blocked (register_stale)"
-        return Finding(check="register", state=State.PROBLEM, what=what, todo=_IMPORT)
-    if age >= period * _WARN_AT:
+        return Finding(check="register", state=State.PROBLEM, what=what, todo=_stale_todo(generation, profile, now))
+    if age >= period * AGEING_AT:
         return Finding(check="register", state=State.WARNING, what=what, todo=_IMPORT)
     return Finding(check="register", state=State.OK, what=what)
+
+
+def _stale_todo(generation: Generation, profile: Profile, now: datetime) -> str:
+    """A load of the future means that the clock was set back."""
+    return _IMPORT if now > profile.valid_until(generation) else "the clock was set back: put it right"
 
 
 def _check_consumer_sounds(site: Site) -> Iterator[Finding]:
@@ -178,7 +201,7 @@ def _check_consumer_sounds(site: Site) -> Iterator[Finding]:
 
 
 def _check_agent_sounds(site: Site) -> Iterator[Finding]:
-    names = agent_prompt_names(site.dialplan_reasons)
+    names = agent_prompt_names(site.dialplan.reasons)
     for language in dict.fromkeys(campaign.language for campaign in site.campaigns.values()):
         serious = set(SoundFault) - {SoundFault.OTHER_FORMAT}  # nobody has to prove what an agent heard
         yield from _sound_findings(site, language, names, "agents hear", State.WARNING, serious)
@@ -205,8 +228,14 @@ CHECKS: Final[tuple[Callable[[Site], Iterator[Finding]], ...]] = (
     _check_configuration,
     _check_journal,
     _check_redis,
+    _check_redis_memory,
+    check_outbox,
     _check_register,
+    check_registrations,
+    check_clock,
     _check_consumer_sounds,
     _check_agent_sounds,
+    check_asterisk,
+    check_service,
 )
 """In the order in which they are shown."""

@@ -81,9 +81,8 @@ class Screening:
         """Decide, and have the verdict on disk before it is returned. Never raises for a service that is away."""
         call, profile = self._read(request)
         started = time.perf_counter_ns()
-        facts, failure = self._facts(call, deadline)
+        facts, failure, decision = self._decided(call, profile, deadline)
         looked_up = time.perf_counter_ns()
-        decision = decide(call, facts, profile, self._clock())
         screened = Screened(
             call_id=self._new_call_id(),
             decision=decision,
@@ -95,6 +94,16 @@ class Screening:
         screened = self._recorded(request, call, profile, screened, deadline)
         done = time.perf_counter_ns()
         return screened, Timings(lookup_us=(looked_up - started) // 1000, journal_us=(done - looked_up) // 1000)
+
+    def would_be(self, number: PhoneNumber, campaign: Campaign, deadline: Deadline) -> tuple[Decision, str]:
+        """What a call would get now, and what failed; nothing is recorded, so nobody may dial because of it."""
+        call = Call(dialled=number, campaign=campaign)
+        _, failure, decision = self._decided(call, self._profiles[campaign.profile], deadline)
+        return decision, failure
+
+    def _decided(self, call: Call, profile: Profile, deadline: Deadline) -> tuple[Facts, str, Decision]:
+        facts, failure = self._facts(call, deadline)
+        return facts, failure, decide(call, facts, profile, self._clock())
 
     def refuse(self, request: ScreenRequest, reason: Reason, failure: str, deadline: Deadline) -> Screened:
         """Block without asking the rules: the service is overloaded, or failed. Emergency numbers still go through."""

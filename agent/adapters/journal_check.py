@@ -75,7 +75,7 @@ def opens(path: Path, key_path: Path) -> bool:
     """Open the journal with its key and close it. False when there is neither; raises ``JournalUnavailable``."""
     if not path.exists() and not key_path.exists():
         return False
-    SqliteJournal(path, key_path, create=False).close()
+    SqliteJournal(path, key_path, create=False, progress=None).close()
     return True
 
 

@@ -19,7 +19,7 @@ from typing import Final, Literal
 from agent.adapters.journal_key import publish_key, read_key, require_own_key, write_new_key
 from agent.adapters.journal_schema import SCHEMA_VERSION, VERSIONS
 from agent.domain import chain
-from agent.domain.errors import JournalUnavailable
+from agent.domain.errors import JournalOutdated, JournalUnavailable
 from agent.domain.ports import Progress
 
 BUSY_MS: Final = 2_000
@@ -46,11 +46,11 @@ def _is_on_read_only_media(path: Path) -> bool:
     return not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
 
 
-def open_journal(path: Path, key_path: Path, *, create: bool, progress: Progress) -> bytes:
+def open_journal(path: Path, key_path: Path, *, create: bool, progress: Progress | None) -> bytes:
     """Make sure that the journal and its key exist, belong together and have our tables; returns the key.
 
     With ``create``, makes both when there is neither. A journal of an older version is brought up to date, with
-    ``progress``. Raises ``JournalUnavailable``.
+    ``progress``; without any, that is an error. Raises ``JournalUnavailable``.
     """
     try:
         if not path.exists():
@@ -60,7 +60,8 @@ def open_journal(path: Path, key_path: Path, *, create: bool, progress: Progress
         elif create and not key_path.exists():
             _finish(path, key_path)
         key = read_key(key_path, path)
-        _bring_up_to_date(path, key, progress)
+        if progress is not None:
+            _bring_up_to_date(path, key, progress)
         with translated(path), contextlib.closing(connect(path)) as connection:
             require_known_version(connection, path)
             changed = changed_definition(connection)
@@ -82,7 +83,7 @@ def require_known_version(connection: sqlite3.Connection, path: Path) -> None:
     """Raise ``JournalUnavailable`` for a journal of another version of this software."""
     version = _version(connection)
     if version < SCHEMA_VERSION:
-        raise JournalUnavailable(
+        raise JournalOutdated(
             f"journal {path} is of an older version of this software: bmn log brings it up to date, once"
         )
     if version > SCHEMA_VERSION:

@@ -8,17 +8,19 @@ there, is found in a journal of millions without reading it. Nothing is paged by
 from __future__ import annotations
 
 import heapq
+import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
-from itertools import groupby, islice
+from itertools import islice
 from typing import Final
 
 from agent.adapters.journal_schema import BLOCKED, HOUR_US, MISSING_OFFER
 from agent.adapters.journal_views import JournalCalls
 from agent.adapters.sqlite_journal import SqliteJournal
-from agent.domain.call_story import CallStory
+from agent.domain.call_story import NOTICE_NOT_DUE, CallStory
 from agent.domain.history import (
     CONSUMER_REASONS,
+    EVERYTHING,
     AgentCount,
     Breakdown,
     Bucket,
@@ -31,11 +33,15 @@ from agent.domain.journal_events import EventType, Record
 from agent.domain.model import Reason, Verdict
 from agent.domain.phone_number import PhoneNumber
 
+_NEAR: Final = 20_000
+"""So many records are looked through before the tally is asked, which knows of all the others."""
+_LAST: Final = (1 << 63) - 1
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _OFFERED_LATER: Final = (
     "EXISTS (SELECT 1 FROM records later INDEXED BY records_by_call WHERE later.call = records.call "
     f"AND later.seq > records.seq AND later.type = '{EventType.CHOICE_RECORDED}')"
 )
+_ALLOWING: Final = ", ".join(f"'{reason}'" for reason in Reason if reason.verdict is Verdict.ALLOW)
 _CONSUMER_REASONS: Final = ", ".join(f"'{reason}'" for reason in sorted(CONSUMER_REASONS))
 
 
@@ -44,6 +50,7 @@ class JournalHistory:
 
     def __init__(self, journal: SqliteJournal) -> None:
         self._journal = journal
+        self._calls = JournalCalls(journal)
 
     # --- pages
 
@@ -62,19 +69,32 @@ class JournalHistory:
     def _matching(
         self, chosen: HistoryFilter, first: int, last: int, newest_first: bool, limit: int
     ) -> Iterator[Record]:
+        if first > last or chosen.wanted_reasons == frozenset():
+            return
         if chosen.call is not None or chosen.number is not None:
-            return iter(self._of_one(chosen, first, last, newest_first, limit))
-        of_types = [
-            self._of_type(chosen, event_type, max(first, low), min(last, high), newest_first, limit)
-            for event_type, low, high in self._where(chosen)
-            if max(first, low) <= min(last, high)
-        ]
-        return heapq.merge(*of_types, key=lambda record: record.seq, reverse=newest_first)
+            yield from self._of_one(chosen, first, last, newest_first, limit)
+            return
+        near = (max(first, last - _NEAR), last) if newest_first else (first, min(last, first + _NEAR))
+        types = [(name, *near) for name in sorted(chosen.wanted_types)]
+        yield from self._merged(chosen, types, newest_first, limit)
+        first, last = (first, near[0] - 1) if newest_first else (near[1] + 1, last)
+        if first <= last:
+            bounds = [(name, max(first, low), min(last, high)) for name, low, high in self._where(chosen)]
+            yield from self._merged(chosen, bounds, newest_first, limit)
+
+    def _merged(
+        self, chosen: HistoryFilter, types: Sequence[tuple[str, int, int]], newest_first: bool, limit: int
+    ) -> Iterator[Record]:
+        """What matches of some types, each between two records, together in order."""
+        found = [self._of_type(chosen, name, low, high, newest_first, limit) for name, low, high in types]
+        return heapq.merge(*found, key=lambda record: record.seq, reverse=newest_first)
 
     def _where(self, chosen: HistoryFilter) -> list[tuple[str, int, int]]:
-        """Between which records there may be any, for each type that can match and is there."""
-        since, until = _hours(chosen)
+        """Between which records there may be any, for each type that can match."""
         types = sorted(chosen.wanted_types)
+        if {chosen.since, chosen.until, chosen.campaign, chosen.wanted_reasons} == {None}:
+            return [(name, 1, _LAST) for name in types]
+        since, until = _hours(chosen)
         where, parameters = (
             [f"hour BETWEEN ? AND ? AND type IN ({_marks(types)})"],
             list[object]([since, until, *types]),
@@ -104,15 +124,11 @@ class JournalHistory:
         where, parameters = _conditions(chosen)
         types = sorted(chosen.wanted_types)
         index = "records_by_number" if chosen.call is None else "records_by_call"
-        column = index.removeprefix("records_by_")
-        key = chosen.call if chosen.number is None or chosen.call is not None else chosen.number.e164
-        if chosen.call is not None and chosen.number is not None:
-            where, parameters = f"{where} AND number = ?", [*parameters, chosen.number.e164]
         order = "DESC" if newest_first else "ASC"
         return self._journal.selected(
-            f"FROM records INDEXED BY {index} WHERE {column} = ? AND seq BETWEEN ? AND ? AND type IN ({_marks(types)})"
+            f"FROM records INDEXED BY {index} WHERE seq BETWEEN ? AND ? AND type IN ({_marks(types)})"
             f"{where} ORDER BY seq {order} LIMIT ?",
-            (key, first, last, *types, *parameters, limit),
+            (first, last, *types, *parameters, limit),
         )
 
     # --- counts
@@ -121,25 +137,25 @@ class JournalHistory:
         self, since: datetime, until: datetime, bucket: Bucket, by: Breakdown, zone: tzinfo = UTC
     ) -> tuple[Count, ...]:
         """From the tally, which is hours of UTC; a day of ``zone`` is made of them."""
-        column = "campaign" if by is Breakdown.CAMPAIGN else "''"
+        stretches = _stretches(since, until, bucket, zone)
+        key = {Breakdown.VERDICT: "''", Breakdown.REASON: "reason", Breakdown.CAMPAIGN: "campaign"}[by]
         rows = self._journal.query(
-            f"SELECT hour, {column}, reason, sum(count) FROM tally "
-            "WHERE hour >= ? AND hour < ? AND type = ? GROUP BY 1, 2, 3 ORDER BY 1",
-            (_microseconds(since) // HOUR_US, _microseconds(until) // HOUR_US, EventType.CALL_SCREENED),
+            f"""
+            WITH stretch AS MATERIALIZED (
+              SELECT json_extract(value, '$[0]') AS begins, json_extract(value, '$[1]') AS ends FROM json_each(?))
+            SELECT begins, {key}, reason IN ({_ALLOWING}), sum(count)
+            FROM stretch CROSS JOIN tally ON hour >= begins AND hour < ends WHERE type = ? AND reason <> ''
+            GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 DESC
+            """,
+            (json.dumps([(first, last) for first, last, _ in stretches]), EventType.CALL_SCREENED),
         )
-        found: dict[tuple[datetime, str, Verdict], int] = {}
-        for hour, of_hour in groupby(rows, key=lambda row: int(row[0])):
-            begins = _begins(since if bucket is Bucket.WHOLE else _EPOCH + timedelta(hours=hour), bucket, zone)
-            for _, campaign, word, count in of_hour:
-                if not word:  # purged before there was a tally
-                    continue
-                reason = Reason(word)
-                key = {Breakdown.VERDICT: reason.verdict.value, Breakdown.REASON: word, Breakdown.CAMPAIGN: campaign}
-                place = (begins, key[by], reason.verdict)
-                found[place] = found.get(place, 0) + count
+        begins = {first: moment for first, _, moment in stretches}
         return tuple(
-            Count(begins=begins, key=key, verdict=verdict, count=count)
-            for (begins, key, verdict), count in sorted(found.items())
+            Count(
+                begins=begins[first], key=word or (verdict if by is Breakdown.VERDICT else ""), verdict=verdict, count=n
+            )
+            for first, word, allowed, n in rows
+            for verdict in (Verdict.ALLOW if allowed else Verdict.BLOCK,)
         )
 
     # --- what needs attention
@@ -160,9 +176,21 @@ class JournalHistory:
             if (last := self._journal.record(seq)) is not None
         )
 
-    def missing_offers(self, since: datetime, limit: int) -> tuple[Record, ...]:
+    def missing_offers(
+        self, since: datetime, limit: int | None, chosen: HistoryFilter = EVERYTHING
+    ) -> tuple[Record, ...]:
         """By an index of just these."""
-        return tuple(islice(self._missing_offers(since), limit))
+        return tuple(islice(self._missing_offers(since, chosen), limit))
+
+    def lacks_offer(self, record: Record) -> bool:
+        """A key may reach the journal a moment after the end of its call did, so the whole call is asked."""
+        body = record.body
+        if record.type is not EventType.CALL_FINISHED or not body.get("answered"):
+            return False
+        if body["notice"] == NOTICE_NOT_DUE or body["offered"] or body["voicemail"]:
+            return False
+        story = CallStory.of(self._calls.of_call(str(body["call"])))
+        return story is None or not (story.choices.offered or story.choices.voicemail)
 
     def agents_missing_offers(self, since: datetime, limit: int) -> tuple[AgentCount, ...]:
         """Counted from ``missing_offers``."""
@@ -172,7 +200,7 @@ class JournalHistory:
             (_microseconds(since),),
         )
         counts = {agent: (count, at) for agent, count, at in rows}
-        for record in self._missing_offers(since, only_with_later=True):
+        for record in self._missing_offers(since, EVERYTHING, f" AND {_OFFERED_LATER}"):
             count, at = counts.get(str(record.body["agent"]), (0, 0))
             counts[str(record.body["agent"])] = (count + 1, max(at, _microseconds(record.at)))
         ranked = sorted(counts.items(), key=lambda item: (-item[1][0], item[0]))
@@ -181,18 +209,14 @@ class JournalHistory:
             for agent, (count, at) in ranked[:limit]
         )
 
-    def _missing_offers(self, since: datetime, *, only_with_later: bool = False) -> Iterator[Record]:
-        """A key may reach the journal a moment after the end of its call did: those calls are told in full."""
-        calls = JournalCalls(self._journal)
-        later = f" AND {_OFFERED_LATER}" if only_with_later else ""
+    def _missing_offers(self, since: datetime, chosen: HistoryFilter, more: str = "") -> Iterator[Record]:
+        where, parameters = _conditions(chosen)
         found = self._journal.selected(
-            f"FROM records INDEXED BY records_missing_offer WHERE {MISSING_OFFER} AND at >= ?{later} ORDER BY at DESC",
-            (_microseconds(since),),
+            f"FROM records INDEXED BY records_missing_offer WHERE {MISSING_OFFER} AND at >= ?{more}{where} "
+            "ORDER BY at DESC",
+            (_microseconds(since), *parameters),
         )
-        for record in found:
-            story = CallStory.of(calls.of_call(str(record.body["call"])))
-            if story is None or not (story.choices.offered or story.choices.voicemail):
-                yield record
+        return filter(self.lacks_offer, found)
 
     def unfinished_calls(self, since: datetime, limit: int) -> tuple[Record, ...]:
         """By the table of open calls."""
@@ -205,7 +229,7 @@ class JournalHistory:
 
 
 def _conditions(chosen: HistoryFilter) -> tuple[str, list[object]]:
-    """What must hold besides type, number, call and place; each column is in ``records_by_type``."""
+    """What must hold besides type and place; but for number and call, each column is in ``records_by_type``."""
     where, parameters = "", list[object]()
     for text, value in (
         ("at >= ?", None if chosen.since is None else _microseconds(chosen.since)),
@@ -213,6 +237,8 @@ def _conditions(chosen: HistoryFilter) -> tuple[str, list[object]]:
         ("campaign = ?", chosen.campaign),
         ("seller = ?", chosen.seller),
         ("agent = ?", chosen.agent),
+        ("number = ?", None if chosen.number is None else chosen.number.e164),
+        ("call = ?", chosen.call),
     ):
         if value is not None:
             where += f" AND {text}"
@@ -230,10 +256,23 @@ def _hours(chosen: HistoryFilter) -> tuple[int, int]:
     return since, until
 
 
-def _begins(moment: datetime, bucket: Bucket, zone: tzinfo) -> datetime:
-    """When the stretch begins that ``moment`` is in."""
-    local = moment.astimezone(zone)
-    return local.replace(hour=0, minute=0, second=0, microsecond=0) if bucket is Bucket.DAY else local
+def _stretches(since: datetime, until: datetime, bucket: Bucket, zone: tzinfo) -> list[tuple[int, int, datetime]]:
+    """The stretches of a chart: first hour, the hour after the last, and when it begins."""
+    hour, end = _microseconds(since) // HOUR_US, _microseconds(until) // HOUR_US
+    stretches = []
+    while hour < end:
+        local = (_EPOCH + timedelta(hours=hour)).astimezone(zone)
+        match bucket:
+            case Bucket.HOUR:
+                begins, following = local, hour + 1
+            case Bucket.DAY:
+                begins = local.replace(hour=0, minute=0)
+                following = max(hour + 1, _microseconds(begins + timedelta(days=1)) // HOUR_US)
+            case Bucket.WHOLE:
+                begins, following = since.astimezone(zone), end
+        stretches.append((hour, min(end, following), begins))
+        hour = following
+    return stretches
 
 
 def _microseconds(moment: datetime) -> int:

@@ -92,6 +92,15 @@ class JournalSellerLists:
             if found is not None:
                 yield found
 
+    def customers_of(self, number: PhoneNumber) -> list[tuple[int, Customer]]:
+        """In force for ``number``, with the seq of the record of each."""
+        last: dict[tuple[str, str], Record] = {}
+        types = f"'{EventType.CUSTOMER_ADDED}', '{EventType.CUSTOMER_REMOVED}'"
+        for record in self._journal.records(f"number = ? AND type IN ({types})", (number.e164,)):
+            last[str(record.body["seller"]), str(record.body["product_group"])] = record
+        added = [record for _, record in sorted(last.items()) if record.type is EventType.CUSTOMER_ADDED]
+        return [(record.seq, _customer(record)) for record in added]
+
     def _standing(self, number: PhoneNumber) -> Standing:
         return standing(self._calls.choices_of(number.e164, self._journal.head().seq))
 

@@ -7,6 +7,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
 import redis
@@ -15,6 +16,7 @@ from redis.connection import ConnectionPool
 from redis.retry import Retry
 
 from agent.adapters import redis_keys
+from agent.domain.condition import ServerMemory
 from agent.domain.deadline import Deadline
 from agent.domain.errors import ListsEvicted, LookupTimedOut, LookupUnavailable
 
@@ -116,6 +118,22 @@ class RedisServer:
             except redis.ResponseError:  # a managed server, or an ACL
                 return None
         return int(found[setting]) >= redis_keys.PACKED_MEMBERS
+
+    def memory(self) -> ServerMemory:
+        """How much Redis uses, and may use."""
+        (text,) = self.pipeline_read([_MEMORY])
+        info = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+        limit = int(info.get("maxmemory", 0))
+        return ServerMemory(
+            used=int(info["used_memory"]),
+            limit=limit or int(info.get("total_system_memory", 0)),
+            limited=limit > 0,
+        )
+
+    def time(self) -> datetime:
+        """What the clock of Redis says."""
+        ((seconds, microseconds),) = self.pipeline_read([("TIME",)])
+        return datetime.fromtimestamp(int(seconds), UTC) + timedelta(microseconds=int(microseconds))
 
     def _exchange(self, connection: Any, commands: Sequence[Sequence[str | int]], deadline: Deadline) -> list[Any]:
         """One write, as many replies as commands. A connection that failed in any way is not used again."""

@@ -64,11 +64,12 @@ class SqliteJournal:
     """The journal file and its writer thread. Thread-safe; ``close`` it, or use it as a context manager."""
 
     def __init__(
-        self, path: Path, key_path: Path, *, create: bool = True, progress: Progress = lambda *_: None
+        self, path: Path, key_path: Path, *, create: bool = True, progress: Progress | None = lambda *_: None
     ) -> None:
         """Open the journal; with ``create``, make it and its key when there is none. Raises ``JournalUnavailable``.
 
-        ``progress`` hears of it when a journal of an older version is brought up to date.
+        ``progress`` hears of it when a journal of an older version is brought up to date; with None, that is not done
+        and ``JournalOutdated`` raised.
         """
         self.path = path
         self._key = open_journal(path, key_path, create=create, progress=progress)

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Self
+from typing import Final, Self
 
 from agent.domain.choice import MENU_ANSWERS, Answer, Source, Wish
 from agent.domain.journal_events import EventType, Record
 from agent.domain.model import Blocked, Notice, Sector, Verdict
 from agent.domain.phone_number import PhoneNumber
+
+NOTICE_NOT_DUE: Final = "not_due"
+"""No conversation, or one that needs no notice."""
+NOTICE_TO_FOLLOW: Final = "to_follow"
+"""The agent's side is over and the consumer hears the notice now; ``notice.played`` tells."""
 
 
 class NoticeResult(StrEnum):

@@ -52,6 +52,10 @@ class JournalKeyMissing(JournalUnavailable):
     """The journal exists but its key does not, so nothing may be appended to it and nothing verified."""
 
 
+class JournalOutdated(JournalUnavailable):
+    """The journal is of an older version of this software, and may not be brought up to date here."""
+
+
 class LineHungUp(BmnError):
     """The consumer is not on the line any more."""
 

@@ -54,6 +54,9 @@ class HistoryFilter:
         return frozenset(reason for reason in reasons if self.verdict in (None, reason.verdict))
 
 
+EVERYTHING: Final = HistoryFilter()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryPage:
     """Some of the records that match."""
@@ -140,8 +143,16 @@ class History(Protocol):
     def repeated_attempts(self, since: datetime, limit: int) -> tuple[RepeatedAttempts, ...]:
         """Agents who dialled blocked numbers again, those with the most attempts first."""
 
-    def missing_offers(self, since: datetime, limit: int) -> tuple[Record, ...]:
-        """``call.finished`` of answered calls in which the agent logged no offer though one was due, newest first."""
+    def missing_offers(
+        self, since: datetime, limit: int | None, chosen: HistoryFilter = EVERYTHING
+    ) -> tuple[Record, ...]:
+        """``call.finished`` of answered calls in which the agent logged no offer though one was due, newest first.
+
+        All of them without a ``limit``; ``chosen`` narrows further, but for its types, verdict and reason.
+        """
+
+    def lacks_offer(self, record: Record) -> bool:
+        """Whether ``record`` is one of ``missing_offers``."""
 
     def agents_missing_offers(self, since: datetime, limit: int) -> tuple[AgentCount, ...]:
         """The agents of ``missing_offers``, those with the most first."""

@@ -25,7 +25,7 @@ from agent.adapters.agi_line import AgiLine
 from agent.adapters.agi_values import AgiError, AgiRequest
 from agent.bootstrap import Application
 from agent.choices import KeyPress
-from agent.domain.call_story import CallStory, NoticeResult
+from agent.domain.call_story import NOTICE_NOT_DUE, CallStory, NoticeResult
 from agent.domain.choice import Wish
 from agent.domain.deadline import Deadline
 from agent.domain.errors import BmnError, JournalUnavailable
@@ -33,7 +33,7 @@ from agent.domain.model import Reason, Screened
 from agent.domain.phone_number import mask
 from agent.domain.profile import PROFILES
 from agent.domain.wording import counted
-from agent.finishing import NOTICE_NOT_DUE, FinishReport
+from agent.finishing import FinishReport
 from agent.screening import ScreenRequest, Timings
 
 _REFUSAL_MS: Final = 500

@@ -106,6 +106,11 @@ class AsteriskInstance:
         return self.directory / "recordings"
 
     @property
+    def program(self) -> tuple[str, ...]:
+        """What starts it, or with ``-rx`` reaches its console."""
+        return (str(self._build.executable), "-C", str(self.directory / "etc/asterisk.conf"))
+
+    @property
     def ami(self) -> AmiClient:
         """The manager connection; LabError when it does not run."""
         if self._ami is None:
@@ -116,7 +121,7 @@ class AsteriskInstance:
         """Start the process and return when it is fully booted; LabError shows the log."""
         with (self.directory / "console").open("wb") as console:
             self._process = subprocess.Popen(
-                [self._build.executable, "-C", self.directory / "etc/asterisk.conf", "-f"],
+                [*self.program, "-f"],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,

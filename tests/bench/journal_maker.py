@@ -74,10 +74,10 @@ def fill(path: Path, records: int, until: datetime, progress: Progress) -> None:
         connection.execute("PRAGMA cache_size = -400000")
         connection.execute("PRAGMA wal_autocheckpoint = 100000")
         link = connection.execute("SELECT link FROM state").fetchone()[0]
-        bodies, seq, protective = _bodies(chance), 0, 0
+        made, seq, protective = bodies(chance), 0, 0
         while seq < records:
             rows: list[tuple[object, ...]] = []
-            for event_type, text in bodies:
+            for event_type, text in made:
                 seq += 1
                 at_us, salt = first_us + seq * step_us, chance.randbytes(chain.SALT_BYTES)
                 digest = chain.digest(salt, text.encode())
@@ -100,7 +100,7 @@ def _write(connection: sqlite3.Connection, rows: list[tuple[object, ...]], state
     connection.execute("COMMIT")
 
 
-def _bodies(chance: random.Random) -> Iterator[tuple[EventType, str]]:
+def bodies(chance: random.Random) -> Iterator[tuple[EventType, str]]:
     """Records without end, call after call."""
     serial = 0
     while True:
@@ -119,8 +119,8 @@ def _bodies(chance: random.Random) -> Iterator[tuple[EventType, str]]:
                 blocked, reason = True, RARE_REASON
         values = {
             "call": f"{serial:08x}-0000-4000-8000-{chance.randrange(1 << 48):012x}",
-            "number": f"+316{national:08d}",
-            "dialled": f"06{national:08d}",
+            "number": f"+31612{national:06d}",
+            "dialled": f"0612{national:06d}",
             "campaign": campaign,
             "seller": seller,
             "agent": agent,

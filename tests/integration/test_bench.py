@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from tests.bench import effective_at_once, national_scale, screening_beside_loads, screening_beside_notices, scrub
+from agent.adapters.journal_check import verify
+from tests.bench import (
+    effective_at_once,
+    history,
+    national_scale,
+    screening_beside_loads,
+    screening_beside_notices,
+    scrub,
+)
 from tests.bench.import_register import dutch_numbers, measure
+from tests.bench.journal_maker import make_journal
 
 
 def test_the_import_can_be_measured() -> None:
@@ -79,3 +89,14 @@ def test_the_scrub_can_be_measured(quoted: bool) -> None:
         figures = dict(scrub.measure(2_000, 500, Path(folder), quoted=quoted, runs=1))
     assert figures["rows removed"] == "50"
     assert figures["same rows as DuckDB"] == "yes"
+
+
+def test_reading_a_long_journal_can_be_measured(tmp_path: Path) -> None:
+    """On a short one, whose chain is whole; the figures are for the long run."""
+    path = tmp_path / "journal.db"
+    make_journal(path, 3_000, datetime.now(UTC), lambda *_: None)
+    assert verify(path, path.with_name("journal.db.key"), lambda *_: None).whole
+    found = {what: count for what, _, _, count in history.measure_reading(path)}
+    assert (found["page: everything"], found["page: agent, none, any type"]) == (50, 0)
+    before, now = history.measure_appending(20, 2)
+    assert min(before, now) > 0

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import pty
 import signal
 import sqlite3
 import subprocess
@@ -210,6 +211,96 @@ def test_the_log_is_filtered_and_printed_in_each_form(site: Bmn) -> None:
     assert "12345678" not in table
     assert [line.split()[3] for line in table.splitlines()[1:]] == ["block", "allow", "allow"]
     assert "give a time like" in site("log", "--since", "yesterday", code=2)
+
+
+def test_the_log_takes_times_as_people_write_them(site: Bmn) -> None:
+    """Today, ago with and without a minus, and an end."""
+    site("screen", "0612345678", "--campaign", "energy", code=1)
+    for since in ("today", "-2h", "2h", str(date.today())):
+        assert len(site("log", "--json", "--since", since).splitlines()) == 1
+    assert site("log", "--json", "--until", "1h") == ""
+    assert site("log", "--json", "--since", "2h", "--until", "1h") == ""
+    assert len(site("log", "--json", "--until", "2999-01-01").splitlines()) == 1
+    assert "--until does not go with it" in site("log", "--follow", "--until", "today", code=2)
+
+
+def test_a_word_that_is_misspelt_gets_a_hint(site: Bmn) -> None:
+    """Reasons, verdicts and types are words of a list; a campaign that nothing is recorded of may be one, too."""
+    site("screen", "0612345678", "--campaign", "energy", code=1)
+    assert "did you mean registered" in site("log", "--reason", "registred", code=2)
+    assert "did you mean block?" in site("log", "--verdict", "blocked", code=2)
+    assert "there is allow, block" in site("log", "--verdict", "x", code=2)
+    assert "did you mean call.finished?" in site("log", "--type", "call.finish", code=2)
+    assert "no campaign 'enrgy' is configured: did you mean energy?" in site("log", "--campaign", "enrgy")
+    assert "nothing matches\n" in site("log", "--campaign", "energy", "--verdict", "allow")
+
+
+def test_records_of_every_type_are_shown_and_none_with_a_number_in_full(site: Bmn) -> None:
+    """Also where a number stands in a text that somebody typed."""
+    site.load()
+    site("optout", "add", "0612345678", "--seller", "acme", "--note", "also 0612349999")
+    site("log", "--number", "0612345678", "--reveal")
+    rows = [json.loads(line) for line in site("log", "--json", "--type", "all").splitlines()]
+    assert [row["type"] for row in rows] == ["register.loaded", "optout.added", "number.revealed"]
+    assert rows[1]["details"]["note"] == "also 061****999"
+    assert rows[2]["details"]["filter"].startswith("number +316*****678")
+    (line,) = site("log", "--json", "--type", "optout.added", "--type", "optout.removed").splitlines()
+    assert json.loads(line) == rows[1]
+    assert "optout.added" in site("log", "--type", "all")
+    text = site("log", "--type", "all") + site("log", "--type", "all", "--csv")
+    assert "12345678" not in text
+    assert "12349999" not in text
+    assert "leave --type out" in site("log", "--type", "all", "--verdict", "block", code=2)
+
+
+def test_a_reader_that_goes_away_is_no_error(site: Bmn) -> None:
+    """As with head."""
+    for _ in range(3):
+        site("screen", "0612345678", "--campaign", "energy", code=1)
+    piped = f"{BMN} log --csv | head -n 1"
+    done = subprocess.run(
+        ["bash", "-c", piped], env={**os.environ, **site.environment}, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout[:3], done.stderr) == ("at,", "")
+
+
+def test_the_log_has_colours_on_a_terminal_only(site: Bmn) -> None:
+    """And none there either when NO_COLOR is set."""
+    site("screen", "0612345678", "--campaign", "energy", code=1)
+    assert "\x1b[31m" not in site("log")
+    for no_color, coloured in (("", True), ("1", False)):
+        terminal, end = pty.openpty()
+        done = subprocess.run([BMN, "log"], env={**os.environ, **site.environment, "NO_COLOR": no_color}, stdout=end)
+        assert done.returncode == 0
+        os.close(end)
+        assert (b"\x1b[31m" in os.read(terminal, 10_000)) is coloured
+        os.close(terminal)
+
+
+def test_following_goes_on_with_a_journal_that_takes_the_place_of_this_one(site: Bmn, tmp_path: Path) -> None:
+    """Rotated, or restored from elsewhere: its records are shown from the first."""
+    site("screen", "0612345678", "--campaign", "energy", "--agent", "before", code=1)
+    other = tmp_path / "other"
+    other.mkdir()
+    follower = subprocess.Popen(
+        [BMN, "log", "--follow", "--json"],
+        env={**os.environ, **site.environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert follower.stdout is not None
+    assert json.loads(follower.stdout.readline())["agent"] == "before"
+    environment = {**site.environment, "BMN_JOURNAL": str(other / "journal.db")}
+    bmn("screen", "0612345678", "--campaign", "energy", "--agent", "after", environment=environment, check=False)
+    for name in ("journal.db-wal", "journal.db-shm"):
+        (site.folder / name).unlink(missing_ok=True)
+    (other / "journal.db.key").rename(site.folder / "journal.db.key")
+    (other / "journal.db").rename(site.folder / "journal.db")
+    assert json.loads(follower.stdout.readline())["agent"] == "after"
+    follower.send_signal(signal.SIGINT)
+    assert "replaced" in follower.communicate()[1]
+    assert follower.returncode == 0
 
 
 def test_what_was_dialled_is_shown_safely_and_never_endless(site: Bmn) -> None:

@@ -32,9 +32,8 @@ def environment(tmp_path: Path, redis_url: str) -> dict[str, str]:
 
 def test_a_password_becomes_a_hash_that_only_it_fits() -> None:
     """From stdin, without its line's end; a short one is refused."""
-    done = subprocess.run(
-        [BMN, "dashboard", "hash-password"], input="een lang wachtwoord\n", capture_output=True, text=True
-    )
+    command = [BMN, "dashboard", "hash-password"]
+    done = subprocess.run(command, input="een lang wachtwoord\n", capture_output=True, text=True)
     assert done.returncode == 0
     assert PasswordHasher().verify(done.stdout.strip(), "een lang wachtwoord")
     assert "wachtwoord" not in done.stdout + done.stderr

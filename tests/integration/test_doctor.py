@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
+import sqlite3
 import subprocess
+import threading
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,14 +15,28 @@ from typing import Any
 import pytest
 import redis
 
+from agent.adapters.agi_health import ask_health
+from agent.adapters.system_clock import synchronised
 from agent.config import load_settings
-from agent.dialplan_names import DIALPLAN_REASONS
+from agent.dialplan_names import BMN_HEALTH, DIALPLAN_REASONS, SCRIPT_HEALTH
+from agent.domain.condition import ServiceUnavailable
 from agent.domain.dialogue import NL_BMNR_NOTICE, prompt_names
+from agent.entrypoints.expected_dialplan import EXPECTED
 from agent.health_checks import agent_prompt_names
-from deploy.lab.agent_service import bmn
+from deploy.lab.agent_service import AgentService, bmn
 from deploy.lab.redis_server import PrivateRedis
 from tests.conftest import write_configuration
+from tests.integration.test_history import an_old_journal
 from tests.unit.builders import write_wav
+
+ASTERISK = """#!/bin/sh
+case "$2" in
+  "features show") for name in {features}; do echo "$name  no def  *70"; done;;
+  "dialplan show globals") for name in {settings}; do echo "   $name=agi://127.0.0.1:1"; done;;
+  *) echo "[ Context '${{2##* }}' created by 'pbx_config' ]";;
+esac
+""".format(features=" ".join(EXPECTED.features), settings=" ".join(EXPECTED.globals))
+"""What answers for Asterisk's console."""
 
 
 class Patient:
@@ -30,7 +48,10 @@ class Patient:
         config = write_configuration(folder)
         config.write_text(config.read_text() + '[sounds]\npath = "audio"\n')
         self.config = config
-        self.environment = {"BMN_CONFIG": str(config), "BMN_REDIS_URL": redis_url}
+        self.environment = {"BMN_CONFIG": str(config), "BMN_REDIS_URL": redis_url, "BMN_AGI_LISTEN": "127.0.0.1:1"}
+        self.asterisk = folder / "asterisk"
+        self.asterisk.write_text(ASTERISK)
+        self.asterisk.chmod(0o755)
         campaigns = load_settings(self.environment).domain_campaigns().values()
         for name in {name for item in campaigns for name in prompt_names(NL_BMNR_NOTICE, item)}:
             write_wav(self.sounds, name, samples=80)
@@ -50,10 +71,14 @@ class Patient:
         assert self.run("register", "import", str(path), "--as-of", str(as_of)).returncode == 0
 
     def ailments(self, *, code: int) -> list[dict[str, Any]]:
-        """What `bmn doctor --json` finds besides what is well."""
-        done = self.run("doctor", "--json")
+        """What `bmn doctor --json` finds besides what is well; of the lists and files, not of what runs beside."""
+        done = self.run("doctor", "--asterisk-command", str(self.asterisk), "--json")
         assert done.returncode == code, done.stdout + done.stderr
-        return [finding for finding in json.loads(done.stdout) if finding["state"] != "ok"]
+        return [
+            finding
+            for finding in json.loads(done.stdout)
+            if finding["state"] != "ok" and finding["check"] not in ("clock", "service")
+        ]
 
 
 @pytest.fixture
@@ -64,21 +89,109 @@ def patient(tmp_path: Path, redis_url: str) -> Patient:
     return found
 
 
-def test_a_healthy_site_ends_with_0_and_a_line_for_each_finding(patient: Patient) -> None:
-    """For people a table: state, check, what, what to do."""
-    done = patient.run("doctor")
+def test_a_healthy_site_ends_with_0_and_a_line_for_each_finding(patient: Patient, tmp_path: Path) -> None:
+    """For people a table: state, check, what, what to do. The clock is this machine's, whatever it is like."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        patient.environment["BMN_AGI_LISTEN"] = f"127.0.0.1:{probe.getsockname()[1]}"
+    patient.asterisk.write_text(ASTERISK.replace("127.0.0.1:1", patient.environment["BMN_AGI_LISTEN"]))
+    with AgentService(tmp_path, patient.environment):
+        done = patient.run("doctor", "--asterisk-command", str(patient.asterisk))
     assert done.returncode == 0, done.stdout
     heading, _, *lines = [line.split() for line in done.stdout.splitlines() if line.strip()]
     assert heading == ["state", "check", "found", "what", "to", "do"]
-    assert [line[:2] for line in lines] == [
+    assert [line[:2] for line in lines if line[1] != "clock"] == [
         ["ok", "configuration"],
         ["ok", "journal"],
         ["ok", "redis"],
+        ["ok", "outbox"],
         ["ok", "register"],
+        ["ok", "registrations"],
         ["ok", "sounds"],
         ["ok", "sounds"],
+        ["ok", "asterisk"],
+        ["ok", "service"],
     ]
-    assert patient.ailments(code=0) == []
+
+
+def test_a_service_and_an_asterisk_that_are_away_are_told(patient: Patient) -> None:
+    """Each with what to do."""
+    patient.asterisk.write_text("#!/bin/sh\necho 'Unable to connect to remote asterisk' >&2; exit 1\n")
+    found = json.loads(patient.run("doctor", "--json", "--asterisk-command", f"env {patient.asterisk}").stdout)
+    told = {finding["check"]: finding for finding in found}
+    assert told["service"]["state"] == "warning"
+    assert "systemctl start bmn" in told["service"]["todo"]
+    assert told["asterisk"]["what"] == "cannot be asked: Unable to connect to remote asterisk"
+    assert "quotation" in patient.run("doctor", "--asterisk-command", "'asterisk").stderr
+    found = json.loads(patient.run("doctor", "--json", "--asterisk-command", "/nowhere/asterisk").stdout)
+    assert "/nowhere/asterisk: No such file" in next(one["what"] for one in found if one["check"] == "asterisk")
+
+
+def test_something_else_on_the_port_of_the_service_is_told(patient: Patient) -> None:
+    """It answers, and is not ours."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+
+        def greet() -> None:
+            connection, _ = other.accept()
+            with connection:
+                connection.sendall(b"SSH-2.0\n")
+                connection.recv(1_000)
+
+        greeter = threading.Thread(target=greet)
+        greeter.start()
+        with pytest.raises(ServiceUnavailable, match="something else"):
+            ask_health(("127.0.0.1", port), SCRIPT_HEALTH, BMN_HEALTH)
+        greeter.join()
+
+
+def test_a_journal_that_was_altered_or_exposed_is_told(patient: Patient) -> None:
+    """Its newest records are looked at each time; the whole chain is for bmn journal verify."""
+    patient.journal.chmod(0o644)
+    assert f"chmod 600 {patient.journal}" in [found["todo"] for found in patient.ailments(code=0)]
+    patient.journal.chmod(0o600)
+    with closing(sqlite3.connect(patient.journal)) as journal, journal:
+        journal.execute("UPDATE records SET body = replace(body, 'register.csv', 'register.txt')")
+    (found,) = patient.ailments(code=1)
+    assert found["what"] == "record 1 of the journal was altered"
+
+
+def test_what_waits_in_the_outbox_is_told(patient: Patient, redis_url: str) -> None:
+    """A Redis that was set back, seen from outside: nothing is brought forward by looking."""
+    with redis.Redis.from_url(redis_url) as client:
+        before = client.get("bmn:applied")
+        patient.run("optout", "add", "0612345678", "--seller", "acme")
+        client.set("bmn:applied", before or "")
+        (found,) = patient.ailments(code=0)
+        assert (found["check"], found["what"].split(",")[0]) == ("outbox", "1 change not in Redis yet")
+        assert client.get("bmn:applied") == before
+
+
+def test_no_room_for_the_next_load_is_told(tmp_path: Path, own_redis: PrivateRedis) -> None:
+    """By maxmemory, which Redis keeps to by refusing the load."""
+    patient = Patient(tmp_path, own_redis.url)
+    patient.load(date.today())
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.config_set("maxmemory", int(client.info("memory")["used_memory"]))
+        (found,) = [finding for finding in patient.ailments(code=0) if finding["check"] == "redis"]
+    assert "has no room for the next load" in found["what"]
+
+
+def test_the_kernel_tells_of_its_clock() -> None:
+    """Whatever it says, it is an answer."""
+    assert synchronised() in (True, False, None)
+
+
+def test_looking_at_an_older_journal_leaves_it_as_it_is(
+    tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is brought up to date by whoever uses it."""
+    patient = Patient(tmp_path, redis_url)
+    an_old_journal(patient.journal, monkeypatch, 10)
+    found = [one for one in patient.ailments(code=1) if one["check"] == "journal"]
+    assert [(one["state"], "older version" in one["what"]) for one in found] == [("warning", True)]
+    with closing(sqlite3.connect(patient.journal)) as journal:
+        assert journal.execute("PRAGMA user_version").fetchone() == (1,)
 
 
 def test_a_broken_set_of_prompts_is_told_file_by_file(patient: Patient) -> None:

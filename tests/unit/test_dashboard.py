@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.config_dashboard import Role
-from agent.domain.call_story import NoticeResult
+from agent.domain.call_story import NOTICE_NOT_DUE, NOTICE_TO_FOLLOW, NoticeResult
 from agent.domain.choice import Charities, Scope
 from agent.domain.errors import ConfigurationError
 from agent.domain.model import Reason, Verdict
@@ -27,7 +27,6 @@ from agent.entrypoints.dashboard.pages.register import Freshness
 from agent.entrypoints.dashboard.pages.registrations import Urgency
 from agent.entrypoints.dashboard.sessions import Sessions
 from agent.entrypoints.dashboard.throttle import FREE_PER_ADDRESS, FREE_PER_USER, Throttle
-from agent.finishing import NOTICE_NOT_DUE, NOTICE_TO_FOLLOW
 from tests.conftest import CONFIGURATION
 from tests.unit.test_config import load
 

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from agent.dialplan_names import DIALPLAN_REASONS
+from agent.domain.condition import (
+    AsteriskUnavailable,
+    JournalCondition,
+    ServerMemory,
+    ServiceUnavailable,
+    Undelivered,
+    Waiting,
+)
 from agent.domain.dialogue import NL_BMNR_NOTICE, prompt_names
-from agent.domain.errors import ConfigurationError, JournalUnavailable, LookupUnavailable
+from agent.domain.errors import ConfigurationError, JournalOutdated, JournalUnavailable, LookupUnavailable
 from agent.domain.model import Generation, Purpose, Sector
-from agent.domain.ports import Progress, SoundFault
+from agent.domain.ports import SoundFault
 from agent.domain.profile import PROFILES
-from agent.health_checks import Finding, Site, State, agent_prompt_names, check_site, mistakes
+from agent.entrypoints.expected_dialplan import EXPECTED
+from agent.health_checks import agent_prompt_names, check_site, mistakes
+from agent.site import Finding, Site, State
 from tests.unit.builders import NOW, a_campaign, a_generation
 
 PROMPTS = Path(__file__).resolve().parents[2] / "dialplan" / "sounds" / "prompts.toml"
@@ -25,9 +35,19 @@ PROMPTS = Path(__file__).resolve().parents[2] / "dialplan" / "sounds" / "prompts
 class Server:
     """A Redis that is well, unless told otherwise."""
 
-    def __init__(self, *, packs: bool | None = True, fails: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        packs: bool | None = True,
+        fails: str = "",
+        ahead: timedelta = timedelta(),
+        used: int = 100_000_000,
+        limit: int = 0,
+    ) -> None:
         self._packs = packs
         self._fails = fails
+        self._ahead = ahead
+        self._memory = ServerMemory(used=used, limit=limit or 8_000_000_000, limited=limit > 0)
 
     def require_no_eviction(self) -> None:
         """As told."""
@@ -37,6 +57,16 @@ class Server:
     def packs_our_sets(self) -> bool | None:
         """As told."""
         return self._packs
+
+    def memory(self) -> ServerMemory:
+        """As told."""
+        self.require_no_eviction()
+        return self._memory
+
+    def time(self) -> datetime:
+        """As told."""
+        self.require_no_eviction()
+        return NOW + self._ahead
 
 
 class Generations:
@@ -52,17 +82,88 @@ class Generations:
             raise LookupUnavailable("away")
         return self._generation
 
-    def kept(self, profile: str) -> tuple[Generation, ...]:
-        """Nobody asks."""
-        raise NotImplementedError
+    def memory(self, generation: str) -> int | None:
+        """As much as a real register takes."""
+        return 40_000_000
 
-    def load(self, generation: Generation, lists: object, progress: Progress) -> None:
-        """A doctor changes nothing."""
-        raise NotImplementedError
 
-    def free(self, profile: str, retired: object) -> None:
-        """A doctor changes nothing."""
-        raise NotImplementedError
+FEATURES_SHOWN = "\n".join(f"{name:32} no def   *7" for name in EXPECTED.features)
+GLOBALS_SHOWN = """   BMN_AGI=agi://127.0.0.1:4573
+   BMN_SCREEN_TIMEOUT=3
+   BMN_DIAL_PREFIX=PJSIP/
+   BMN_DIAL_SUFFIX=@trunk
+   BMN_DIAL_TIMEOUT=60
+   BMN_CAMPAIGN=
+"""
+
+
+class Console:
+    """An Asterisk that has all that it needs, unless told otherwise."""
+
+    def __init__(
+        self, *, lacks: tuple[str, ...] = (), shown: str = GLOBALS_SHOWN, features: str = FEATURES_SHOWN
+    ) -> None:
+        self._lacks = lacks
+        self._globals = shown
+        self._features = features
+
+    def ask(self, command: str) -> str:
+        """As Asterisk 22 prints it."""
+        match command.split():
+            case ["dialplan", "show", "globals"]:
+                return self._globals
+            case ["dialplan", "show", name] if name in self._lacks:
+                return f"There is no existence of '{name}' context\n"
+            case ["dialplan", "show", name]:
+                return f"[ Context '{name}' created by 'pbx_config' ]\n"
+            case _:
+                return self._features
+
+
+class DeadConsole:
+    """An Asterisk that does not run."""
+
+    def ask(self, command: str) -> str:
+        """As told."""
+        raise AsteriskUnavailable("Unable to connect to remote asterisk")
+
+
+def nobody() -> bool:
+    """A service that does not run."""
+    raise ServiceUnavailable("Connection refused")
+
+
+def a_condition(**changes: object) -> Callable[[], JournalCondition]:
+    """A journal that is well, unless told otherwise."""
+    well = {
+        "problem": "",
+        "checked": 1_000,
+        "last_at": NOW,
+        "writable": True,
+        "exposed": (),
+        "free_bytes": 50_000_000_000,
+    }
+    return lambda: JournalCondition(**{**well, **changes})  # type: ignore[arg-type]
+
+
+def waiting(changes: int, age: timedelta | None) -> Callable[[], Waiting]:
+    """An outbox with so many changes."""
+    return lambda: Waiting(changes=changes, since=None if age is None else NOW - age)
+
+
+def undelivered(*ages: timedelta) -> Callable[[], list[Undelivered]]:
+    """Registrations of so long ago, due after ten days."""
+    return lambda: [Undelivered(wished_at=NOW - age, due=NOW - age + timedelta(days=10)) for age in ages]
+
+
+def an_outbox_that_fails() -> Waiting:
+    """As when Redis holds the lists of another journal."""
+    raise LookupUnavailable("Redis holds the lists of another journal")
+
+
+def an_old_journal() -> bool:
+    """As when the software was replaced under a running service."""
+    raise JournalOutdated("journal j.db is of an older version of this software")
 
 
 class Sounds:
@@ -90,10 +191,17 @@ def a_site(**changes: object) -> Site:
         "campaigns": {"energy": a_campaign()},
         "profiles": PROFILES,
         "journal_opens": lambda: True,
+        "journal_condition": a_condition(),
+        "waiting": waiting(0, None),
+        "undelivered": undelivered(),
+        "asterisk": Console(),
+        "service_is_well": lambda: True,
+        "listen": ("127.0.0.1", 4573),
+        "synchronised": lambda: True,
         "server": Server(),
         "generations": Generations(a_generation()),
         "sounds": Sounds(),
-        "dialplan_reasons": DIALPLAN_REASONS,
+        "dialplan": EXPECTED,
         "clock": lambda: NOW,
     }
     return Site(**{**well, **changes})  # type: ignore[arg-type]
@@ -114,7 +222,10 @@ def test_a_healthy_site_has_nothing_to_do() -> None:
     """Every check says that it looked."""
     findings = check_site(a_site())
     assert {finding.state for finding in findings} == {State.OK}
-    assert {finding.check for finding in findings} == {"configuration", "journal", "redis", "register", "sounds"}
+    assert {finding.check for finding in findings} == {
+        *("configuration", "journal", "redis", "outbox", "register", "registrations"),
+        *("clock", "sounds", "asterisk", "service"),
+    }
     assert [finding.todo for finding in findings if finding.todo] == []
 
 
@@ -125,6 +236,55 @@ def test_a_healthy_site_has_nothing_to_do() -> None:
         ({"journal_opens": a_journal_that_fails}, "journal", State.PROBLEM, "its key does not"),
         ({"journal_opens": lambda: False}, "journal", State.WARNING, "there is none yet"),
         ({"server": Server(fails="may evict")}, "redis", State.PROBLEM, "may evict"),
+        ({"journal_opens": an_old_journal}, "journal", State.WARNING, "older version"),
+        ({"journal_condition": a_condition(problem="record 9 was altered")}, "journal", State.PROBLEM, "record 9"),
+        ({"journal_condition": a_condition(writable=False)}, "journal", State.PROBLEM, "cannot be written"),
+        ({"journal_condition": a_condition(exposed=("j.db",))}, "journal", State.WARNING, "others can read j.db"),
+        ({"journal_condition": a_condition(free_bytes=900_000_000)}, "journal", State.WARNING, "900 MB left"),
+        ({"journal_condition": a_condition(free_bytes=90_000_000)}, "journal", State.PROBLEM, "90 MB left"),
+        ({"journal_condition": a_condition(last_at=NOW + timedelta(minutes=1))}, "clock", State.PROBLEM, "set back"),
+        ({"synchronised": lambda: False}, "clock", State.WARNING, "not synchronised"),
+        ({"synchronised": lambda: None}, "clock", State.WARNING, "does not say"),
+        ({"server": Server(ahead=timedelta(seconds=20))}, "clock", State.WARNING, "20 s ahead"),
+        ({"server": Server(ahead=timedelta(hours=-2))}, "clock", State.PROBLEM, "7200 s behind"),
+        ({"server": Server(limit=130_000_000)}, "redis", State.WARNING, "maxmemory is 130 MB"),
+        ({"server": Server(used=7_970_000_000)}, "redis", State.WARNING, "the machine has 8,000 MB"),
+        ({"waiting": waiting(3, timedelta(seconds=5))}, "outbox", State.WARNING, "3 changes not in Redis"),
+        ({"waiting": waiting(1, timedelta(minutes=2))}, "outbox", State.PROBLEM, "1 change not in Redis"),
+        ({"waiting": an_outbox_that_fails}, "outbox", State.PROBLEM, "another journal"),
+        ({"undelivered": undelivered(timedelta(days=8))}, "registrations", State.WARNING, "1 registration due soon"),
+        ({"undelivered": undelivered(timedelta(days=11))}, "registrations", State.PROBLEM, "past the time"),
+        ({"service_is_well": nobody}, "service", State.WARNING, "127.0.0.1:4573"),
+        ({"service_is_well": lambda: False}, "service", State.PROBLEM, "degraded"),
+        ({"asterisk": None}, "asterisk", State.WARNING, "not looked at"),
+        ({"asterisk": DeadConsole()}, "asterisk", State.PROBLEM, "Unable to connect"),
+        ({"asterisk": Console(lacks=("bmn-key",))}, "asterisk", State.PROBLEM, "the context bmn-key"),
+        ({"asterisk": Console(lacks=("bmn-key", "bmn-finish"))}, "asterisk", State.PROBLEM, "contexts bmn-key, bmn"),
+        (
+            {"asterisk": Console(features=FEATURES_SHOWN.replace("bmn-undo ", "my-undo "))},
+            "asterisk",
+            State.PROBLEM,
+            "the agents' key bmn-undo",
+        ),
+        (
+            {"asterisk": Console(shown=GLOBALS_SHOWN.replace("SUFFIX", "S"))},
+            "asterisk",
+            State.PROBLEM,
+            "BMN_DIAL_SUFFIX",
+        ),
+        ({"asterisk": Console(shown=GLOBALS_SHOWN.replace(":4573", ":4574"))}, "asterisk", State.PROBLEM, ":4574"),
+        (
+            {"asterisk": Console(shown=GLOBALS_SHOWN.replace("127.0.0.1", "10.0.0.9"))},
+            "asterisk",
+            State.PROBLEM,
+            "10.0",
+        ),
+        (
+            {"asterisk": Console(shown=GLOBALS_SHOWN.replace("CAMPAIGN=", "CAMPAIGN=enrgy"))},
+            "asterisk",
+            State.PROBLEM,
+            "'enrgy'",
+        ),
         ({"server": Server(packs=False)}, "redis", State.WARNING, "set-max-intset-entries is too low"),
         ({"server": Server(packs=None)}, "redis", State.WARNING, "does not tell set-max-intset-entries"),
         ({"generations": Generations(None)}, "register", State.PROBLEM, "register_missing"),
@@ -139,6 +299,27 @@ def test_each_ailment_is_found_alone_and_says_what_to_do(
     assert (found.check, found.state) == (check, state)
     assert what in found.what
     assert found.todo
+
+
+@pytest.mark.parametrize(
+    ("shown", "listen"),
+    [
+        (GLOBALS_SHOWN.replace("127.0.0.1", "localhost"), ("127.0.0.1", 4573)),
+        (GLOBALS_SHOWN, ("0.0.0.0", 4573)),
+        (GLOBALS_SHOWN.replace("agi://127.0.0.1:4573", "/opt/bmn/agi"), ("127.0.0.1", 4573)),
+        (GLOBALS_SHOWN.replace("CAMPAIGN=", "CAMPAIGN=energy"), ("127.0.0.1", 4573)),
+    ],
+)
+def test_other_ways_to_ask_this_service_are_no_ailment(shown: str, listen: tuple[str, int]) -> None:
+    """Loopback by another name, all addresses, classic AGI scripts, a campaign that is there."""
+    assert ailments(a_site(asterisk=Console(shown=shown), listen=listen)) == []
+
+
+def test_a_load_of_the_future_is_stale_because_of_the_clock() -> None:
+    """As the rules say; a new load would not help."""
+    found = the_ailment(a_site(generations=Generations(a_generation(date(2026, 11, 25)))))
+    assert (found.check, found.state) == ("register", State.PROBLEM)
+    assert "clock" in found.todo
 
 
 @pytest.mark.parametrize(

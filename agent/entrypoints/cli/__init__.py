@@ -31,6 +31,7 @@ _COMMANDS: Final = {
         "evidence",
         "Everything on one number in one document, with its proof.",
     ),
+    "explain": ("agent.entrypoints.cli.explain", "explain", "Tell why a number may be dialled or not."),
     "journal": ("agent.entrypoints.cli.journal", "journal", "Check the evidence."),
     "log": ("agent.entrypoints.cli.log", "log", "Show screened calls: what was blocked, what was dialled, and why."),
     "optout": ("agent.entrypoints.cli.optout", "optout", "Consumers who object to one seller."),

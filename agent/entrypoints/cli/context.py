@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent import logs
 from agent.adapters.journal_key import exposed_key
-from agent.bootstrap import Application, bootstrap
 from agent.config import Settings, load_settings
 from agent.domain.errors import InputRejected
 from agent.domain.phone_number import PhoneNumber, UnusableNumber, read_dialled
 from agent.domain.profile import PROFILES, Profile
+from agent.entrypoints.cli import output
+
+if TYPE_CHECKING:
+    from agent.bootstrap import Application
 
 
 def settings(**overrides: str) -> Settings:
@@ -23,9 +25,12 @@ def settings(**overrides: str) -> Settings:
 
 def application() -> Application:
     """The wired application, with its log on stderr; use it as a context manager."""
+    from agent import logs
+    from agent.bootstrap import bootstrap  # takes longer to load than a command that only reads the journal has
+
     config = settings()
     logs.configure(config.logs.level)
-    app = bootstrap(config)
+    app = bootstrap(config, output.say_update)
     warn_of_exposed_key(config)
     return app
 

@@ -2,105 +2,64 @@
 
 from __future__ import annotations
 
-import csv
-import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Final
 
 import click
 
+from agent.adapters.journal_history import JournalHistory
 from agent.adapters.journal_views import JournalCalls
 from agent.adapters.sqlite_journal import SqliteJournal
-from agent.domain.call_story import CallStory, NoticeResult
+from agent.config import Settings
+from agent.domain.errors import JournalUnavailable
+from agent.domain.history import HistoryFilter
 from agent.domain.journal_events import EventType, Record
 from agent.domain.model import Reason, Verdict
-from agent.domain.phone_number import mask
-from agent.entrypoints.cli import context, output, reveal
-from agent.finishing import NOTICE_NOT_DUE, NOTICE_TO_FOLLOW
+from agent.entrypoints.cli import context, log_views, output, reveal
+from agent.entrypoints.cli.arguments import Moment, Word, meant
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _View:
-    """What is shown of which records: for a table, with the widths of its columns, and for CSV and JSON."""
-
-    where: str
-    columns: tuple[str, ...]
-    widths: Mapping[str, int]
-
-
-_SCREENED: Final = _View(
-    where=f"type = '{EventType.CALL_SCREENED}'",
-    columns=(
-        *("at", "verdict", "reason", "number", "campaign", "seller", "agent", "call"),
-        *("rule", "generation", "notice", "source", "failure"),
-    ),
-    widths={"at": 23, "verdict": 7, "reason": 20, "number": 14, "campaign": 18, "agent": 12, "call": 36},
-)
-_MISSING_OFFER: Final = _View(
-    where=(
-        f"type = '{EventType.CALL_FINISHED}' AND json_extract(body, '$.answered') = 1 "
-        f"AND json_extract(body, '$.notice') <> '{NOTICE_NOT_DUE}' "
-        "AND json_extract(body, '$.offered') = 0 AND json_extract(body, '$.voicemail') = 0"
-    ),
-    columns=("at", "number", "campaign", "seller", "agent", "call", "answered_s", "ended_by", "notice", "choice"),
-    widths={
-        "at": 23,
-        "answered_s": 10,
-        "ended_by": 9,
-        "notice": 10,
-        "number": 14,
-        "campaign": 18,
-        "agent": 12,
-        "call": 36,
-    },
-)
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_VERDICTS: Final = [str(verdict) for verdict in Verdict]
-_REASONS: Final = [str(reason) for reason in Reason]
+_NEWEST: Final = 50
+"""Calls shown when neither a number of them nor a time was asked for."""
+_PAGE: Final = 1_000
 _POLL_S: Final = 0.2
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class _Since(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on, not before
-    """A time: 2026-11-01, 2026-11-01T09:00, or how long ago: 15m, 2h, 3d."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        if ago := re.fullmatch(r"(\d{1,6})([smhd])", value):
-            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail("give a time like 2026-11-01 or 2026-11-01T09:00, or how long ago: 15m, 2h, 3d", param, ctx)
-        return moment.astimezone(UTC)
+_ALL: Final = "all"
+_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @click.command()
-@click.option("--since", type=_Since(), help="From this time: 2026-11-01T09:00 (local time), or 15m, 2h, 3d ago.")
-@click.option("--verdict", type=click.Choice(_VERDICTS), help="Only allowed, or only blocked calls.")
-@click.option("--reason", type=click.Choice(_REASONS), metavar="REASON", help="Only calls with this reason.")
+@click.option("--since", type=Moment(), help="From this time: 2026-11-01T09:00 (local time), today, or 15m, 2h, 3d.")
+@click.option("--until", type=Moment(), help="Before this time.")
+@click.option("--verdict", type=Word("verdict", Verdict), help="Only allowed, or only blocked calls: allow, block.")
+@click.option("--reason", type=Word("reason", Reason), help="Only calls with this reason, as in the README.")
 @click.option("--campaign", help="Only this campaign.")
 @click.option("--seller", help="Only this seller.")
 @click.option("--agent", help="Only this agent.")
 @click.option("--number", help="Only this number, in any spelling.")
 @click.option("--call", help="Only the call with this id, as in the CDR.")
 @click.option(
+    "--type",
+    "types",
+    type=Word("type", (*EventType, _ALL)),
+    multiple=True,
+    help="Instead of screened calls: records of this type, as in the README, or all; may be repeated.",
+)
+@click.option(
     "--missing-offer",
     is_flag=True,
     help="Instead: answered calls in which the agent logged no offer, with what was heard of the notice.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="At most the newest N calls; default 50, all with --since.")
-@click.option("--follow", "-f", is_flag=True, help="Go on showing calls as they happen, until interrupted.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most the newest N; default 50, all with --since.")
+@click.option("--follow", "-f", is_flag=True, help="Go on showing what happens, until interrupted.")
 @reveal.option
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, one call a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
 def log(
     since: datetime | None,
+    until: datetime | None,
     verdict: str | None,
     reason: str | None,
     campaign: str | None,
@@ -108,6 +67,7 @@ def log(
     agent: str | None,
     number: str | None,
     call: str | None,
+    types: tuple[str, ...],
     missing_offer: bool,
     limit: int | None,
     follow: bool,
@@ -122,111 +82,167 @@ def log(
     bmn log --reason register_stale -f      watch for one reason
     bmn log --csv --since 2026-11-01        for a spreadsheet
     bmn log --number 0612345678             every attempt to call a number
+    bmn log --type all --call CALL          everything that is recorded of one call
     bmn log --missing-offer --since 1d      conversations in which the register was not pointed at
     """
     config = context.settings()
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other")
-    if missing_offer and (verdict or reason):
-        raise click.UsageError("--missing-offer is about calls that were answered: --verdict and --reason do not apply")
-    view = _MISSING_OFFER if missing_offer else _SCREENED
-    chosen = {
-        "verdict": verdict,
-        "reason": reason,
-        "campaign": campaign,
-        "seller": seller,
-        "agent": agent,
-        "number": context.consumer_number(config, number).e164 if number else None,
-        "call": call,
-    }
-    where = [view.where] + [f"{name} = ?" for name, value in chosen.items() if value]
-    parameters: list[object] = [value for value in chosen.values() if value]
-    if since is not None:
-        where.append("at >= ?")
-        parameters.append((since - _EPOCH) // timedelta(microseconds=1))
+    if missing_offer and (verdict or reason or types):
+        raise click.UsageError(
+            "--missing-offer is about calls that were answered: --verdict, --reason and --type do not apply"
+        )
+    if types and (verdict or reason):
+        raise click.UsageError("only screened calls have a verdict and a reason: leave --type out")
+    if follow and until is not None:
+        raise click.UsageError("--follow never ends, so --until does not go with it")
+    shown = _shown_types(types, missing_offer=missing_offer)
+    chosen = HistoryFilter(
+        since=since,
+        until=until,
+        types=shown,
+        verdict=Verdict(verdict) if verdict else None,
+        reason=Reason(reason) if reason else None,
+        campaign=campaign,
+        seller=seller,
+        agent=agent,
+        number=context.consumer_number(config, number) if number else None,
+        call=call,
+    )
     if revealed:
         with context.application() as app:
-            filters = ", ".join(f"{name} {value}" for name, value in chosen.items() if value) or "all"
-            reveal.record(app, "call log", f"{filters}; since {since or '-'}", None)
-    show = _csv_writer(view) if as_csv else output.print_json_line if as_json else None
-    with SqliteJournal(config.journal.path, config.journal.key_path, create=False) as journal:
-        newest = limit if limit is not None else (-1 if since else 50)
-        last = journal.head().seq
-        query = " AND ".join(where)
-        records = list(journal.records(f"{query} AND seq <= {last}", parameters, limit=newest, newest_first=True))
-        if show is None:
-            show = _table(view, empty=not records)
-        for record in reversed(records):
-            if view is _MISSING_OFFER and _offered_after_all(journal, record):
-                continue
-            show(_row(view, journal, record, revealed))
+            reveal.record(app, "call log", _in_words(chosen), None)
+    view = log_views.MISSING_OFFER if missing_offer else log_views.RECORDS if types else log_views.SCREENED
+    newest = limit if limit is not None else None if since else _NEWEST
+    with ExitStack() as opened:
+        log_file = _Log(config, chosen, opened, missing_offer=missing_offer)
+        records = log_file.records(newest)
+        show = log_views.csv_writer(view) if as_csv else log_views.show_json if as_json else log_views.table(view)
+        if not _show(records, show, log_file, view, revealed=revealed) and not (as_csv or as_json):
+            click.echo(f"nothing matches{_hint(config, chosen)}", err=True)
         if follow:
-            for record in _following(journal, query, parameters, last):
-                show(_row(view, journal, record, revealed))
+            _show(log_file.following(), show, log_file, view, revealed=revealed)
+
+
+class _Log:
+    """The journal as this command reads it. When another one takes its place, that one is followed."""
+
+    def __init__(self, config: Settings, chosen: HistoryFilter, opened: ExitStack, *, missing_offer: bool) -> None:
+        self._config = config
+        self._chosen = chosen
+        self._opened = opened
+        self._missing_offer = missing_offer
+        self._open()
+        self._upto = self._journal.head().seq
+
+    def _open(self) -> None:
+        path, key_path = self._config.journal.path, self._config.journal.key_path
+        self._journal = SqliteJournal(path, key_path, create=False, progress=output.say_update)
+        self._opened.callback(self._journal.close)
+        self._history = JournalHistory(self._journal)
+        self.calls = JournalCalls(self._journal)
+        self._inode = path.stat().st_ino
+
+    def records(self, newest: int | None) -> Iterable[Record]:
+        """The newest, or all, in the order in which they were recorded."""
+        if self._missing_offer:
+            since = self._chosen.since or _BEGINNING
+            return reversed(self._history.missing_offers(since, newest, self._chosen))
+        if newest is None:
+            return self._after(0)
+        page = self._history.page(self._chosen, before=self._upto + 1, limit=newest)
+        return reversed(page.records)
+
+    def _after(self, seq: int) -> Iterator[Record]:
+        """All that match after a record, page by page; at the end of it all up to then is known."""
+        more = True
+        while more:
+            page = self._history.page(self._chosen, after=seq, limit=_PAGE)
+            yield from reversed(page.records)
+            more = page.more
+            seq = page.records[0].seq if more else page.upto
+        self._upto = seq
+
+    def following(self) -> Iterator[Record]:
+        """What is appended from now on, until the user interrupts."""
+        try:
+            while True:
+                for record in self._after(self._upto):
+                    if not self._missing_offer or self._history.lacks_offer(record):
+                        yield record
                 sys.stdout.flush()
+                time.sleep(_POLL_S)
+                self._reopen_replaced()
+        except KeyboardInterrupt:
+            return
+
+    def _reopen_replaced(self) -> None:
+        """Go on with the journal that is there now, when it is another file, or one that was set back."""
+        try:
+            replaced = self._config.journal.path.stat().st_ino != self._inode
+        except OSError:  # between the old one and the new one
+            return
+        if not replaced:
+            self._upto = min(self._upto, self._journal.head().seq)
+            return
+        left = self._journal
+        try:
+            self._open()
+        except JournalUnavailable:  # not whole yet
+            return
+        known = self._journal.id == left.id
+        self._upto = min(self._upto, self._journal.head().seq) if known else 0
+        left.close()
+        click.echo("bmn: the journal was replaced; going on with the new one", err=True)
 
 
-def _following(journal: SqliteJournal, query: str, parameters: list[object], last: int) -> Iterator[Record]:
-    """Records as they are appended, until the user interrupts."""
-    try:
-        while True:
-            newest = journal.head().seq
-            if newest > last:
-                yield from journal.records(f"{query} AND seq > {last} AND seq <= {newest}", parameters)
-                last = newest
-            time.sleep(_POLL_S)
-    except KeyboardInterrupt:
-        return
+def _shown_types(types: tuple[str, ...], *, missing_offer: bool) -> frozenset[EventType]:
+    if missing_offer:
+        return frozenset({EventType.CALL_FINISHED})
+    if _ALL in types:
+        return frozenset()
+    return frozenset(EventType(name) for name in types) or frozenset({EventType.CALL_SCREENED})
 
 
-def _row(view: _View, journal: SqliteJournal, record: Record, revealed: bool) -> dict[str, object]:
-    body = record.body
-    number = str(body["number"])
-    row: dict[str, object] = {name: body.get(name) for name in view.columns}
-    if row["notice"] == NOTICE_TO_FOLLOW:
-        row["notice"] = _followed(journal, str(body["call"]))
-    return {**row, "at": record.at, "number": number if revealed else mask(number)}
+def _show(
+    records: Iterable[Record],
+    show: Callable[[log_views.Row], None],
+    log_file: _Log,
+    view: log_views.View,
+    *,
+    revealed: bool,
+) -> bool:
+    """Print them; whether there were any."""
+    any_shown = False
+    for record in records:
+        show(log_views.row_of(view, log_file.calls, record, revealed=revealed))
+        any_shown = True
+    return any_shown
 
 
-def _offered_after_all(journal: SqliteJournal, record: Record) -> bool:
-    """Whether a key of the agent reached the journal in the moment after the end of the call did."""
-    story = CallStory.of(JournalCalls(journal).of_call(str(record.body["call"])))
-    return story is not None and (story.choices.offered or story.choices.voicemail)
+def _in_words(chosen: HistoryFilter) -> str:
+    """How the records that are revealed were selected."""
+    given = {
+        "type": " ".join(sorted(chosen.types - {EventType.CALL_SCREENED})),
+        "verdict": chosen.verdict,
+        "reason": chosen.reason,
+        "campaign": chosen.campaign,
+        "seller": chosen.seller,
+        "agent": chosen.agent,
+        "number": chosen.number and chosen.number.e164,
+        "call": chosen.call,
+        "until": chosen.until,
+    }
+    words = ", ".join(f"{name} {value}" for name, value in given.items() if value) or "all"
+    return f"{words}; since {chosen.since or '-'}"
 
 
-def _followed(journal: SqliteJournal, call: str) -> str:
-    """What became of a notice that was to follow the agent's part of a call."""
-    story = CallStory.of(JournalCalls(journal).of_call(call))
-    return NoticeResult.NOT_PLAYED if story is None or story.notice_result is None else story.notice_result
-
-
-def _csv_writer(view: _View) -> Callable[[dict[str, object]], None]:
-    writer = csv.DictWriter(sys.stdout, view.columns, lineterminator="\n")
-    writer.writeheader()
-
-    def show(row: dict[str, object]) -> None:
-        at = row["at"]
-        assert isinstance(at, datetime)
-        writer.writerow({**{name: "" if value is None else value for name, value in row.items()}, "at": at.isoformat()})
-
-    return show
-
-
-def _table(view: _View, *, empty: bool) -> Callable[[dict[str, object]], None]:
-    """Print the header; returns what prints a row."""
-    click.echo("  ".join(f"{name:{width}}" for name, width in view.widths.items()).rstrip())
-    if empty:
-        click.echo("no calls match", err=True)
-
-    def show(row: dict[str, object]) -> None:
-        at = row["at"]
-        cells = {**row, "at": output.local_time(at) if isinstance(at, datetime) else ""}
-        line = "  ".join(
-            f"{'-' if cells[name] is None else str(cells[name]):{width}}" for name, width in view.widths.items()
-        )
-        text = line.rstrip() + (f"\n{'':25}{row['failure']}" if row.get("failure") else "")
-        blocked = row.get("verdict") == Verdict.BLOCK
-        text = "\n".join(output.printable(part) for part in text.split("\n"))
-        click.echo(click.style(text, fg="red") if blocked and sys.stdout.isatty() else text)
-
-    return show
+def _hint(config: Settings, chosen: HistoryFilter) -> str:
+    """What may be misspelt, where nothing was found."""
+    for kind, name, known in (
+        ("campaign", chosen.campaign, config.campaigns),
+        ("seller", chosen.seller, config.sellers),
+    ):
+        if name is not None and name not in known:
+            return f"; no {kind} {name!r} is configured{meant(name, sorted(known))}"
+    return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -52,6 +53,11 @@ def local_time(moment: datetime) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
+def coloured() -> bool:
+    """Whether what is printed may have colours: on a terminal, unless NO_COLOR is set (no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
     """A bar on stderr for each step of a long piece of work; a line now and then when stderr is no terminal."""
@@ -71,6 +77,11 @@ def progress_bar() -> Iterator[Progress]:
             bars.update(tasks[step], completed=done, total=total)
 
         yield show
+
+
+def say_update(step: str, done: int, total: int | None) -> None:
+    """Progress of what nobody asked for and happens once, on stderr: the journal is brought up to date."""
+    click.echo(f"bmn: {step}, once: {done} of {total}", err=True)
 
 
 class _Lines:

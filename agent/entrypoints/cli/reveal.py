@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.bootstrap import Application
 from agent.domain.deadline import Deadline
 from agent.domain.journal_events import Event, EventType
 from agent.seller_lists import APPEND_TIMEOUT_MS
+
+if TYPE_CHECKING:
+    from agent.bootstrap import Application
 
 
 def option(command: Any) -> Any:

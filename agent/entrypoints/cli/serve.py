@@ -8,7 +8,7 @@ import click
 
 from agent import logs
 from agent.bootstrap import bootstrap
-from agent.entrypoints.cli import context
+from agent.entrypoints.cli import context, output
 from agent.entrypoints.service import Service, hold_stop_signals
 
 
@@ -23,6 +23,6 @@ def serve(listen: str | None) -> None:
     config = context.settings(BMN_AGI_LISTEN=listen) if listen else context.settings()
     logs.configure(config.logs.level)
     hold_stop_signals()
-    with bootstrap(config) as app:
+    with bootstrap(config, output.say_update) as app:
         clean = Service(app).run()
     sys.exit(0 if clean else 1)

@@ -1,0 +1,59 @@
+"""How the journal is, without changing it: its files, its disk, and whether its newest records hold."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from agent.adapters.journal_file import connect, translated
+from agent.adapters.journal_key import read_key
+from agent.domain import chain
+from agent.domain.condition import JournalCondition
+
+_LOOKED_AT: Final = 1_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def condition_of(path: Path, key_path: Path) -> JournalCondition:
+    """Of a journal that opens. Raises ``JournalUnavailable``."""
+    key = read_key(key_path, path)
+    with translated(path), contextlib.closing(connect(path, "ro")) as connection:
+        connection.text_factory = lambda text: text.decode(errors="replace")
+        problem, checked, last_us = _newest(connection, key)
+    files = [path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm"), key_path]
+    return JournalCondition(
+        problem=problem,
+        checked=checked,
+        last_at=None if last_us is None else _EPOCH + timedelta(microseconds=last_us),
+        writable=os.access(path, os.W_OK) and os.access(path.parent, os.W_OK),
+        exposed=tuple(str(file) for file in files if file.exists() and file.stat().st_mode & 0o077),
+        free_bytes=shutil.disk_usage(path.parent).free,
+    )
+
+
+def _newest(connection: sqlite3.Connection, key: bytes) -> tuple[str, int, int | None]:
+    """What is wrong with the newest records, how many were looked at, and when the last one was made."""
+    connection.execute("BEGIN")  # one snapshot
+    head, head_link = connection.execute("SELECT seq, link FROM state").fetchone()
+    rows = connection.execute(
+        "SELECT seq, at, type, salt, CAST(body AS BLOB), digest, link FROM records WHERE seq >= ? ORDER BY seq",
+        (head - _LOOKED_AT,),
+    ).fetchall()
+    before: tuple[int, bytes] | None = None
+    last_us = None
+    for seq, at_us, event_type, salt, body, digest, link in rows:
+        if before is not None and seq != before[0] + 1:
+            return f"record {before[0] + 1} of the journal is missing", 0, last_us
+        if body is not None and chain.digest(salt, body) != digest:
+            return f"record {seq} of the journal was altered", 0, last_us
+        if before is not None and chain.link(key, before[1], seq, at_us, event_type, digest) != link:
+            return f"record {seq} of the journal was altered, replaced or moved", 0, last_us
+        before, last_us = (seq, link), at_us
+    if before is not None and before != (head, head_link):
+        return f"the journal ends at record {before[0]}, and its seal is on record {head}", 0, last_us
+    return "", len(rows), last_us

@@ -1,0 +1,85 @@
+"""Whether Asterisk has our dialplan and our keys, and asks the service that runs here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from agent.domain.condition import Asterisk, AsteriskUnavailable
+from agent.site import Finding, Site, State
+
+_GLOBAL: Final = re.compile(r"^\s*(BMN_\w+)\s*=(.*)$", re.MULTILINE)
+_AGI: Final = re.compile(r"agi://(.+):(\d+)/?")
+_ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104  # compared with, not listened on
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1", "[::1]")
+
+
+def check_asterisk(site: Site) -> Iterator[Finding]:
+    """By its console."""
+    if site.asterisk is None:
+        todo = "run bmn doctor where Asterisk is, or give --asterisk-command"
+        what = "was not looked at: there is no command asterisk here"
+        yield Finding(check="asterisk", state=State.WARNING, what=what, todo=todo)
+        return
+    try:
+        found = [*_contexts(site, site.asterisk), *_features(site, site.asterisk), *_globals(site, site.asterisk)]
+    except AsteriskUnavailable as error:
+        todo = "start Asterisk, or run bmn doctor as a user that may use its console"
+        yield Finding(check="asterisk", state=State.PROBLEM, what=f"cannot be asked: {error}", todo=todo)
+        return
+    yield from found
+    if not found:
+        yield Finding(
+            check="asterisk", state=State.OK, what="has our contexts, keys and globals, and asks this service"
+        )
+
+
+def _contexts(site: Site, asterisk: Asterisk) -> Iterator[Finding]:
+    missing = [
+        name for name in site.dialplan.contexts if f"[ Context '{name}'" not in asterisk.ask(f"dialplan show {name}")
+    ]
+    if missing:
+        todo = "#include extensions_bmn.conf in extensions.conf, then: asterisk -rx 'dialplan reload'"
+        what = f"does not have the context{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
+        yield Finding(check="asterisk", state=State.PROBLEM, what=what, todo=todo)
+
+
+def _features(site: Site, asterisk: Asterisk) -> Iterator[Finding]:
+    known = set(re.findall(r"^\s*(bmn-[\w-]+)\s", asterisk.ask("features show"), re.MULTILINE))
+    missing = [name for name in site.dialplan.features if name not in known]
+    if missing:
+        todo = "#include features_bmn.conf in features.conf, then: asterisk -rx 'module reload features'"
+        what = f"does not have the agents' key{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
+        yield Finding(check="asterisk", state=State.PROBLEM, what=what, todo=todo)
+
+
+def _globals(site: Site, asterisk: Asterisk) -> Iterator[Finding]:
+    values = {name: value.strip() for name, value in _GLOBAL.findall(asterisk.ask("dialplan show globals"))}
+    missing = [name for name in site.dialplan.globals if name not in values]
+    if missing:
+        todo = "#include globals_bmn.conf in extensions.conf, before [globals], then: asterisk -rx 'dialplan reload'"
+        what = f"does not have the global{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
+        yield Finding(check="asterisk", state=State.PROBLEM, what=what, todo=todo)
+    yield from _asks_elsewhere(site, values.get(site.dialplan.agi_global, ""))
+    yield from _default_campaign(site, values.get(site.dialplan.campaign_global, ""))
+
+
+def _asks_elsewhere(site: Site, agi: str) -> Iterator[Finding]:
+    if not agi.startswith("agi:"):  # missing, which is told; or classic AGI scripts, by their folder
+        return
+    (host, port), name = site.listen, site.dialplan.agi_global
+    match = _AGI.fullmatch(agi)
+    same_host = match is not None and (match[1] == host or host in _ANYWHERE or {match[1], host} <= {*_LOOPBACK})
+    if match is not None and same_host and int(match[2]) == port:
+        return
+    what = f"asks {agi} ({name}), and the service of this configuration listens on {host}:{port}"
+    todo = f"set {name} in your [globals], or agi.listen"
+    yield Finding(check="asterisk", state=State.PROBLEM, what=what, todo=todo)
+
+
+def _default_campaign(site: Site, name: str) -> Iterator[Finding]:
+    if name and name not in site.campaigns:
+        what = f"gives calls that name none the campaign {name!r}, which is not configured"
+        todo = f"set {site.dialplan.campaign_global} to one of {', '.join(sorted(site.campaigns)) or 'your campaigns'}"
+        yield Finding(check="asterisk", state=State.PROBLEM, what=what, todo=todo)

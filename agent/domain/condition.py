@@ -1,0 +1,91 @@
+"""How the parts of a site are, as the doctor is told: the memory of Redis, the files of the journal, the outbox."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from agent.domain.errors import BmnError
+
+
+class AsteriskUnavailable(BmnError):
+    """Asterisk could not be asked."""
+
+
+class ServiceUnavailable(BmnError):
+    """The FastAGI service did not answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerMemory:
+    """The memory of Redis, in bytes."""
+
+    used: int
+    limit: int
+    """``maxmemory``; all that the machine has where none is set; 0 when that is not told."""
+    limited: bool
+    """Whether ``maxmemory`` is set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalCondition:
+    """What can be seen of the journal without changing it."""
+
+    problem: str
+    """What is wrong with the newest records of the chain; empty when they hold."""
+    checked: int
+    """How many of them were looked at."""
+    last_at: datetime | None
+    """When the newest one was recorded."""
+    writable: bool
+    exposed: tuple[str, ...]
+    """Files that others can read, by path."""
+    free_bytes: int
+    """On its disk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """What the journal holds and the lists in Redis do not yet."""
+
+    changes: int
+    """Counted up to a thousand."""
+    since: datetime | None
+    """When the oldest of them was recorded; None when nothing waits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undelivered:
+    """A registration that the registrar does not have as the consumer wants it."""
+
+    wished_at: datetime
+    due: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedDialplan:
+    """What our dialplan files bring into an Asterisk, and how it asks the service, by name."""
+
+    contexts: tuple[str, ...]
+    features: tuple[str, ...]
+    """The agents' keys, as the application map names them."""
+    globals: tuple[str, ...]
+    """Those without which no call is dialled."""
+    agi_global: str
+    """The one that says where this service is."""
+    campaign_global: str
+    """The one that names the campaign of calls that name none."""
+    reasons: tuple[str, ...]
+    """With which the dialplan itself blocks."""
+    health_script: str
+    health_variable: str
+    """What that script sets, to ``health_ok`` when all is well."""
+    health_ok: str
+
+
+class Asterisk(Protocol):
+    """The console of Asterisk."""
+
+    def ask(self, command: str) -> str:
+        """What ``asterisk -rx COMMAND`` prints. Raises ``AsteriskUnavailable``."""

@@ -1,0 +1,20 @@
+"""What bmn doctor looks for in Asterisk."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from agent import dialplan_names as names
+from agent.domain.condition import ExpectedDialplan
+
+EXPECTED: Final = ExpectedDialplan(
+    contexts=names.CONTEXTS,
+    features=names.FEATURES,
+    globals=names.GLOBALS,
+    agi_global=names.BMN_AGI,
+    campaign_global=names.BMN_CAMPAIGN,
+    reasons=names.DIALPLAN_REASONS,
+    health_script=names.SCRIPT_HEALTH,
+    health_variable=names.BMN_HEALTH,
+    health_ok=names.HEALTH_OK,
+)

@@ -1,0 +1,82 @@
+"""A site as the doctor looks at it: what can be asked of each part, and what a finding is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from agent.domain.condition import Asterisk, ExpectedDialplan, JournalCondition, ServerMemory, Undelivered, Waiting
+from agent.domain.model import Campaign, Generation
+from agent.domain.ports import ListServer, SoundFaults
+from agent.domain.profile import Profile
+
+
+class State(StrEnum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one check found."""
+
+    check: str
+    state: State
+    what: str
+    todo: str = ""
+    """What the operator can do; empty when all is well."""
+
+
+class Server(ListServer, Protocol):
+    """Redis. Raises ``LookupUnavailable``."""
+
+    def memory(self) -> ServerMemory:
+        """How much it uses, of how much."""
+
+    def time(self) -> datetime:
+        """What its clock says."""
+
+
+class Loads(Protocol):
+    """The loads of the register in Redis. Raises ``LookupUnavailable``."""
+
+    def current(self, profile: str) -> Generation | None:
+        """The generation in force."""
+
+    def memory(self, generation: str) -> int | None:
+        """Bytes that a generation takes; None when Redis will not say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What the checks look at."""
+
+    campaigns: Mapping[str, Campaign]
+    profiles: Mapping[str, Profile]
+    journal_opens: Callable[[], bool]
+    """False when there is no journal yet. Raises ``JournalUnavailable``."""
+    journal_condition: Callable[[], JournalCondition]
+    """Of a journal that opens. Raises ``JournalUnavailable``."""
+    waiting: Callable[[], Waiting]
+    """The outbox. Raises ``JournalUnavailable`` or ``LookupUnavailable``."""
+    undelivered: Callable[[], Sequence[Undelivered]]
+    """What the registrar must have in time. Raises ``JournalUnavailable``."""
+    server: Server
+    generations: Loads
+    sounds: SoundFaults
+    asterisk: Asterisk | None
+    """None where there is no such command."""
+    service_is_well: Callable[[], bool]
+    """What the script ``health`` answers. Raises ``ServiceUnavailable``."""
+    listen: tuple[str, int]
+    """Where the service should be."""
+    synchronised: Callable[[], bool | None]
+    """Whether the clock of this machine is kept right; None when it does not say."""
+    dialplan: ExpectedDialplan
+    clock: Callable[[], datetime]
