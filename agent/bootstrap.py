@@ -49,6 +49,7 @@ from agent.site import Site
 
 if TYPE_CHECKING:
     from agent.evidence import Evidence
+    from agent.register_loading import RegisterLoading
     from agent.scrubbing import Scrubbing
 
 _WAITING_COUNTED: Final = 1_000
@@ -135,15 +136,7 @@ def bootstrap(settings: Settings, progress: Progress = lambda *_: None, *, creat
             journal=journal,
             outbox=outbox,
             clock=now_utc,
-            keeping=GenerationKeeping(
-                generations=generations,
-                journal=journal,
-                clock=now_utc,
-                keep=settings.register_.keep_generations,
-                grace=timedelta(minutes=settings.register_.grace_minutes),
-            ),
-            max_shrink_percent=settings.register_.max_shrink_percent,
-            max_rejected_percent=settings.register_.max_rejected_percent,
+            keeping=_keeping(settings, generations, journal),
             by=by,
         ),
         seller_lists=SellerLists(journal, JournalSellerLists(journal, calls), outbox, by),
@@ -177,8 +170,25 @@ def explaining(app: Application) -> Explaining:
     )
 
 
+def register_loading(app: Application) -> RegisterLoading:
+    """What loads need besides; apart, for its libraries take longer to load than a classic AGI script has."""
+    from agent.register_loading import RegisterLoading
+
+    generations = RedisGenerations(app.redis)
+    return RegisterLoading(
+        generations=generations,
+        journal=app.journal,
+        outbox=app.outbox,
+        keeping=_keeping(app.settings, generations, app.journal),
+        clock=now_utc,
+        max_shrink_percent=app.settings.register_.max_shrink_percent,
+        max_rejected_percent=app.settings.register_.max_rejected_percent,
+        by=app.by,
+    )
+
+
 def scrubbing(app: Application) -> Scrubbing:
-    """What ``bmn scrub`` needs besides; apart, for its libraries take longer to load than a classic AGI script has."""
+    """What ``bmn scrub`` needs besides; apart, as ``register_loading`` is."""
     from importlib.metadata import version
 
     from agent.adapters.redis_bulk_lists import RedisBulkLists
@@ -274,6 +284,16 @@ def _registrations(settings: Settings, journal: SqliteJournal, calls: JournalCal
         clock=now_utc,
         settle=timedelta(minutes=settings.registrations.settle_minutes),
         by=by,
+    )
+
+
+def _keeping(settings: Settings, generations: RedisGenerations, journal: SqliteJournal) -> GenerationKeeping:
+    return GenerationKeeping(
+        generations=generations,
+        journal=journal,
+        clock=now_utc,
+        keep=settings.register_.keep_generations,
+        grace=timedelta(minutes=settings.register_.grace_minutes),
     )
 
 

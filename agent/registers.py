@@ -1,83 +1,27 @@
-"""Loads of the register: validated whole, loaded beside the one in force, put in force at once, rolled back by name."""
+"""The loads of the register that there are: which is in force and until when, and the way back to the one before."""
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
-from functools import partial
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Final
 
 from agent.domain.deadline import Deadline
-from agent.domain.errors import InputRejected, JournalUnavailable, LookupUnavailable
+from agent.domain.errors import InputRejected, LookupUnavailable
 from agent.domain.journal_events import Event, EventType, JsonValue
-from agent.domain.model import Blocked, Generation
-from agent.domain.ports import GenerationChanges, Generations, Journal, Progress, RegisterFile
+from agent.domain.model import Generation
+from agent.domain.ports import Generations, Journal
 from agent.domain.profile import Profile
 from agent.domain.register_history import RegisterHistory, register_history
 from agent.generation_keeping import GenerationKeeping
 from agent.outbox import Outbox
-from agent.register_deltas import DeltaOptions, check_removals, check_sequence, read_lineage
-from agent.register_records import (
-    OpenFile,
-    as_of_day,
-    as_recorded,
-    combined_sha256,
-    described,
-    recorded_files,
-)
-from agent.register_rows import Note, Rows, ignore, read_rows
 from agent.register_status import AGEING_AT, RegisterStatus, problems_of, rejected_lines
 
 _APPEND_TIMEOUT_MS: Final = 10_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportOptions:
-    """What the operator says of a load."""
-
-    as_of: date
-    allow_shrink: bool = False
-    allow_older: bool = False
-    rejects: Note = ignore
-    """Told of every line that is left out."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Imported:
-    """A load that was put in force."""
-
-    generation: Generation
-    counts: Mapping[Blocked, int]
-    lines: int
-    duplicates: int
-    rejected: int = 0
-    """Lines that were wrong, and were left out."""
-    problems: tuple[str, ...] = ()
-    """The first of them, each in a sentence."""
-    absent: int = 0
-    """Of a list of changes: numbers that it takes out, and that were not in the register."""
-    freed: tuple[str, ...]
-    """Older generations that were removed from Redis."""
-    unchanged: bool = False
-    """True when exactly this load was in force already, so that nothing was done."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rebuilt:
-    """A Redis that holds again what the journal says."""
-
-    applied: int
-    """The last journal record that was applied."""
-    in_force: Generation | None
-    """None when the journal knows of no load."""
-    reloaded: Imported | None
-    """None when Redis had all of the load in force, so that no file was read."""
-
-
 class Registers:
-    """The use cases behind ``bmn register``. ``by`` is the system user who asks."""
+    """The use cases behind ``bmn register status`` and ``rollback``. ``by`` is the system user who asks."""
 
     def __init__(
         self,
@@ -87,8 +31,6 @@ class Registers:
         outbox: Outbox,
         clock: Callable[[], datetime],
         keeping: GenerationKeeping,
-        max_shrink_percent: float,
-        max_rejected_percent: float,
         by: str,
     ) -> None:
         self._generations = generations
@@ -96,126 +38,7 @@ class Registers:
         self._outbox = outbox
         self._clock = clock
         self._keeping = keeping
-        self._max_shrink_percent = max_shrink_percent
-        self._max_rejected_percent = max_rejected_percent
         self._by = by
-
-    def import_files(
-        self, profile: Profile, files: Sequence[RegisterFile], options: ImportOptions, progress: Progress
-    ) -> Imported:
-        """Load ``files`` as one generation. Raises ``InputRejected`` with everything as it was."""
-        self._outbox.drain()
-        loaded = self._history(profile).in_force
-        current = self._generations.current(profile.key)
-        asked = (loaded.body["generation"] if loaded is not None else None, options.as_of, combined_sha256(files))
-        if current is not None and (current.id, current.as_of, current.sha256) == asked:
-            return Imported(generation=current, counts={}, lines=0, duplicates=0, freed=(), unchanged=True)
-        try:
-            self._check_dates(profile, options)
-            read = self._read(profile, files, note=options.rejects, progress=progress)
-            with self._generations.changing(profile.key) as changes:
-                self._check_dates(profile, options)  # again, for another import may have come in between
-                self._check_size(profile, read.numbers, options)
-                return self._load(profile, files, options.as_of, read, changes, progress)
-        except InputRejected as error:
-            self._journal_rejection(profile, files, options.as_of, error)
-            raise
-
-    def check_files(
-        self, profile: Profile, files: Sequence[RegisterFile], options: ImportOptions, progress: Progress
-    ) -> Rows:
-        """Read ``files`` and judge them as ``import_files`` would, without loading or recording anything."""
-        self._check_dates(profile, options)
-        read = self._read(profile, files, note=options.rejects, progress=progress)
-        self._check_size(profile, read.numbers, options)
-        return read
-
-    def _read(self, profile: Profile, files: Sequence[RegisterFile], *, note: Note, progress: Progress) -> Rows:
-        return read_rows(profile, files, self._max_rejected_percent, note, progress)
-
-    def _load(
-        self,
-        profile: Profile,
-        files: Sequence[RegisterFile],
-        as_of: date,
-        read: Rows,
-        changes: GenerationChanges,
-        progress: Progress,
-        *,
-        base: str | None = None,
-    ) -> Imported:
-        """Write a generation, record it, which puts it in force, and let the oldest go."""
-        generation = self._new_generation(profile, files, as_of, read.numbers)
-        changes.load(generation, read.lists, progress)
-        counts = {blocked: len(numbers) for blocked, numbers in read.lists.items()}
-        return self._publish(generation, counts, files, read, changes, base=base)
-
-    def _publish(
-        self,
-        generation: Generation,
-        counts: Mapping[Blocked, int],
-        files: Sequence[RegisterFile],
-        read: Rows,
-        changes: GenerationChanges,
-        *,
-        base: str | None,
-    ) -> Imported:
-        """Record a generation that was written, which puts it in force, and let the oldest go."""
-        body: dict[str, JsonValue] = {
-            "generation": generation.id,
-            "profile": generation.profile,
-            "as_of": generation.as_of.isoformat(),
-            "loaded_at": generation.loaded_at.isoformat(),
-            "count": generation.count,
-            "counts": {str(blocked): count for blocked, count in counts.items()},
-            "sha256": generation.sha256,
-            "files": described(files),
-            "duplicates": read.duplicates,
-            "rejected": read.rejected,
-            "base": base,
-            "by": self._by,
-        }
-        self._journal.append([Event(EventType.REGISTER_LOADED, body)], Deadline.after_ms(_APPEND_TIMEOUT_MS))
-        self._outbox.drain_recorded()
-        self._require_in_force(generation)
-        return Imported(
-            generation=generation,
-            counts=counts,
-            lines=read.lines,
-            duplicates=read.duplicates,
-            rejected=read.rejected,
-            problems=read.problems,
-            freed=self._keeping.free_old(generation.profile, changes),
-        )
-
-    def apply_delta(self, profile: Profile, file: RegisterFile, options: DeltaOptions, progress: Progress) -> Imported:
-        """Load a list of changes: a new generation, made of the one in force. Raises as ``import_files``."""
-        self._outbox.drain()
-        try:
-            self._check_delta(profile, options)
-            read = self._read(profile, [file], note=options.rejects, progress=progress)
-            with self._generations.changing(profile.key) as changes:
-                base = self._check_delta(profile, options)
-                if not options.allow_shrink:
-                    check_removals(len(read.removed), base.count, self._max_shrink_percent)
-                generation = self._new_generation(profile, [file], options.as_of, 0)
-                derived = changes.derive(generation, base, read.lists, read.removed, progress)
-                made = self._publish(derived.generation, derived.counts, [file], read, changes, base=base.id)
-                return replace(made, absent=derived.absent)
-        except InputRejected as error:
-            self._journal_rejection(profile, [file], options.as_of, error)
-            raise
-
-    def _check_delta(self, profile: Profile, options: DeltaOptions) -> Generation:
-        """The generation in force, if the changes follow on it."""
-        today = profile.local_date(self._clock())
-        if options.as_of > today:
-            raise InputRejected(f"the as-of date {options.as_of} is in the future (today is {today})")
-        check_sequence(self._history(profile).in_force, options.base, options.since, options.as_of)
-        current = self._generations.current(profile.key)
-        if current is None or current.id != options.base:
-            raise LookupUnavailable(f"{options.base} is not in force in Redis: run bmn rebuild")
-        return current
 
     def rollback(self, profile: Profile) -> tuple[Generation, Generation]:
         """Put the load that was in force before back in force; returns (left, now in force).
@@ -245,42 +68,8 @@ class Registers:
             }
             self._journal.append([Event(EventType.REGISTER_ROLLED_BACK, body)], Deadline.after_ms(_APPEND_TIMEOUT_MS))
             self._outbox.drain_recorded()
-            self._require_in_force(older[-1])
+            require_in_force(self._generations, older[-1])
         return current, older[-1]
-
-    def rebuild(
-        self,
-        profile: Profile,
-        files: Sequence[RegisterFile],
-        open_file: OpenFile,
-        progress: Progress,
-        *,
-        take_over: bool = False,
-    ) -> Rebuilt:
-        """Apply the whole journal to Redis again, and load the register that was in force unless Redis has all of it.
-
-        Without ``files``, those that the journal names are opened. Raises ``InputRejected`` when they are not the ones
-        that were loaded. With ``take_over``, Redis may have been that of another journal.
-        """
-        history = self._history(profile)
-        loaded, lineage = history.in_force, history.lineage
-        if files:
-            files = as_recorded(files, lineage, open_file)
-        applied = self._outbox.replay(progress, take_over=take_over)
-        current = self._generations.current(profile.key)
-        if loaded is None or (current is not None and current.id == loaded.body["generation"]):
-            return Rebuilt(applied=applied, in_force=current, reloaded=None)
-        try:
-            files = files or recorded_files(lineage, open_file)
-            read, own = read_lineage(lineage, files, partial(self._read, profile, note=ignore, progress=progress))
-        except InputRejected as error:
-            error.add_note("the lists of the sellers were applied again; the register was not loaded")
-            raise
-        with self._generations.changing(profile.key) as changes:
-            base = loaded.body.get("base")
-            built_on = str(base) if base is not None else None
-            imported = self._load(profile, own, as_of_day(loaded), read, changes, progress, base=built_on)
-        return Rebuilt(applied=applied, in_force=imported.generation, reloaded=imported)
 
     def status(self, profile: Profile, deadline: Deadline | None = None) -> RegisterStatus:
         """What is loaded for ``profile``."""
@@ -310,69 +99,15 @@ class Registers:
         """Free old generations whose time has come; returns their ids."""
         return self._keeping.tidy(profile.key)
 
-    def _require_in_force(self, generation: Generation) -> None:
-        """Raise ``LookupUnavailable`` when another load was put in force instead."""
-        current = self._generations.current(generation.profile)
-        if current is None or current.id != generation.id:
-            raise LookupUnavailable(
-                f"{generation.id} is loaded but not in force: Redis lost a part of it, or has another load in force "
-                "that is newer by the clock (bmn register status says what to do)"
-            )
-
-    def _check_dates(self, profile: Profile, options: ImportOptions) -> None:
-        today = profile.local_date(self._clock())
-        if options.as_of > today:
-            raise InputRejected(f"the as-of date {options.as_of} is in the future (today is {today})")
-        loaded = self._history(profile).in_force
-        if loaded is None or options.allow_older:
-            return
-        before = as_of_day(loaded)
-        if options.as_of < before:
-            raise InputRejected(
-                f"the as-of date {options.as_of} is before that of the load in force ({before}): "
-                "load a newer file, or add --allow-older if you mean it"
-            )
-
-    def _check_size(self, profile: Profile, numbers: int, options: ImportOptions) -> None:
-        if numbers == 0:
-            raise InputRejected("there is no number in the input")
-        loaded = self._history(profile).in_force
-        if loaded is None or options.allow_shrink:
-            return
-        before = int(str(loaded.body["count"]))
-        if numbers < before * (1 - self._max_shrink_percent / 100):
-            raise InputRejected(
-                f"this load has {numbers:,} numbers and the one in force {before:,}: more than "
-                f"{self._max_shrink_percent:g} % fewer; a part of the file may be missing. "
-                "Add --allow-shrink if it is right"
-            )
-
     def _history(self, profile: Profile) -> RegisterHistory:
         return register_history(self._journal.register_changes(profile.key))
 
-    def _new_generation(self, profile: Profile, files: Sequence[RegisterFile], as_of: date, numbers: int) -> Generation:
-        now = self._clock()
-        return Generation(
-            id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(2)}",
-            profile=profile.key,
-            as_of=as_of,
-            loaded_at=now,
-            count=numbers,
-            sha256=combined_sha256(files),
-        )
 
-    def _journal_rejection(
-        self, profile: Profile, files: Sequence[RegisterFile], as_of: date, error: InputRejected
-    ) -> None:
-        body: dict[str, JsonValue] = {
-            "profile": profile.key,
-            "as_of": as_of.isoformat(),
-            "files": described(files),
-            "problem": str(error),
-            "problems": error.total,
-            "by": self._by,
-        }
-        try:
-            self._journal.append([Event(EventType.REGISTER_REJECTED, body)], Deadline.after_ms(_APPEND_TIMEOUT_MS))
-        except JournalUnavailable as unavailable:
-            error.add_note(f"the rejection could not be recorded: {unavailable}")
+def require_in_force(generations: Generations, generation: Generation) -> None:
+    """Raise ``LookupUnavailable`` when another load was put in force instead."""
+    current = generations.current(generation.profile)
+    if current is None or current.id != generation.id:
+        raise LookupUnavailable(
+            f"{generation.id} is loaded but not in force: Redis lost a part of it, or has another load in force "
+            "that is newer by the clock (bmn register status says what to do)"
+        )

@@ -13,10 +13,10 @@ import pytest
 import redis
 
 from agent.adapters.register_files import open_register_file
-from agent.bootstrap import Application, bootstrap
+from agent.bootstrap import Application, bootstrap, register_loading
 from agent.config import load_settings
 from agent.domain.profile import NL_BMNR
-from agent.registers import Imported, ImportOptions
+from agent.register_loading import Imported, ImportOptions
 from deploy.lab.redis_server import PrivateRedis
 
 REDIS_CONF = Path(__file__).parent.parent / "deploy" / "redis.conf"
@@ -137,4 +137,4 @@ def load_register(app: Application, text: str, *, as_of: date | None = None, all
     # A register that differs each time, for exactly the same load would change nothing.
     path.write_text(text + "\n" * next(_loads))
     options = ImportOptions(as_of=as_of or date.today(), allow_shrink=allow_shrink)
-    return app.registers.import_files(NL_BMNR, [open_register_file(path)], options, lambda *_: None)
+    return register_loading(app).import_files(NL_BMNR, [open_register_file(path)], options, lambda *_: None)

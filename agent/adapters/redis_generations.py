@@ -12,10 +12,8 @@ import redis
 
 from agent.adapters import redis_keys
 from agent.adapters.redis_connection import RedisServer
-from agent.adapters.redis_derived_sets import copy_changed
 from agent.adapters.redis_generation_sets import free, is_whole, memory_used, set_sizes, witness
 from agent.adapters.redis_import_lock import ImportLock
-from agent.adapters.redis_set_commands import PipelinedWriter, set_commands
 from agent.adapters.redis_values import entries_of, generation_from_text, generation_to_text
 from agent.domain.deadline import Deadline
 from agent.domain.errors import LookupUnavailable
@@ -97,6 +95,11 @@ class _Changes:
 
     def _write(self, client: Any, generation: Generation, lists: Mapping[Blocked, Numbers], progress: Progress) -> None:
         """Write all sets, then list the generation as complete."""
+        from agent.adapters.redis_set_commands import (  # takes long, and only loads need it
+            PipelinedWriter,
+            set_commands,
+        )
+
         total = sum(len(numbers) for numbers in lists.values())
         written = renewed = 0
         known = witness(client)
@@ -124,6 +127,7 @@ class _Changes:
         progress: Progress,
     ) -> Derived:
         """See ``agent.domain.ports.GenerationChanges``."""
+        from agent.adapters.redis_derived_sets import copy_changed  # as above
 
         def write(client: Any) -> Derived:
             known = witness(client)

@@ -33,12 +33,12 @@ from agent.adapters import redis_keys
 from agent.adapters.number_columns import normalise
 from agent.adapters.redis_set_commands import set_commands
 from agent.adapters.register_files import open_register_file
-from agent.bootstrap import bootstrap, now_utc
+from agent.bootstrap import bootstrap, now_utc, register_loading
 from agent.config import load_settings
 from agent.domain.model import Blocked
 from agent.domain.profile import NL_BMNR, Profile
 from agent.entrypoints.cli.register import give_way
-from agent.registers import ImportOptions
+from agent.register_loading import ImportOptions
 from deploy.lab.redis_server import PrivateRedis
 
 REDIS_CONF: Final = Path(__file__).parents[2] / "deploy" / "redis.conf"
@@ -128,7 +128,7 @@ def _import(path: Path, profile: Profile, url: str, folder: Path) -> tuple[float
     give_way()
     with bootstrap(settings) as app:
         began = time.monotonic()
-        app.registers.import_files(
+        register_loading(app).import_files(
             profile,
             [open_register_file(path)],
             ImportOptions(as_of=profile.local_date(now_utc())),

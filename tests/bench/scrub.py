@@ -26,10 +26,10 @@ from agent.adapters.call_file import open_call_file
 from agent.adapters.call_file_layout import LayoutOptions
 from agent.adapters.register_files import open_register_file
 from agent.adapters.scrub_files import ScrubFiles
-from agent.bootstrap import Application, bootstrap, scrubbing
+from agent.bootstrap import Application, bootstrap, register_loading, scrubbing
 from agent.config import load_settings
 from agent.domain.profile import NL_BMNR
-from agent.registers import ImportOptions
+from agent.register_loading import ImportOptions
 from deploy.lab.redis_server import PrivateRedis
 from tests.bench.import_register import REDIS_CONF, dutch_numbers
 from tests.conftest import write_configuration
@@ -77,7 +77,7 @@ def measure(numbers: int, rows: int, folder: Path, *, quoted: bool = False, runs
         settings = load_settings({"BMN_CONFIG": str(config), "BMN_REDIS_URL": server.url})
         with bootstrap(settings) as app:
             register = open_register_file(folder / "register.txt")
-            app.registers.import_files(NL_BMNR, [register], ImportOptions(as_of=date.today()), lambda *_: None)
+            register_loading(app).import_files(NL_BMNR, [register], ImportOptions(as_of=date.today()), lambda *_: None)
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             yield "rows, against numbers", f"{rows:,}, {numbers:,}"
             ours: list[float] = []

@@ -507,11 +507,12 @@ def test_the_register_warns_from_three_quarters_of_its_time(site: Site) -> None:
 def load_older(app: Application, path: Path, as_of: date) -> None:
     """Load a file of an earlier day."""
     from agent.adapters.register_files import open_register_file
+    from agent.bootstrap import register_loading
     from agent.domain.profile import NL_BMNR
-    from agent.registers import ImportOptions
+    from agent.register_loading import ImportOptions
 
     options = ImportOptions(as_of=as_of, allow_shrink=True, allow_older=True)
-    app.registers.import_files(NL_BMNR, [open_register_file(path)], options, lambda *_: None)
+    register_loading(app).import_files(NL_BMNR, [open_register_file(path)], options, lambda *_: None)
 
 
 def test_a_journal_that_cannot_be_read_is_a_page_that_says_so(site: Site) -> None:

@@ -11,16 +11,16 @@ import redis
 
 from agent.adapters import redis_keys
 from agent.adapters.register_files import open_register_file, reopen_register_file
-from agent.bootstrap import Application
+from agent.bootstrap import Application, register_loading
 from agent.domain.errors import InputRejected, LookupUnavailable
 from agent.domain.journal_events import EventType, Record
 from agent.domain.model import Blocked
 from agent.domain.profile import NL_BMNR
 from agent.domain.register_history import register_history
 from agent.domain.seller_list_entries import Sale
+from agent.register_loading import ImportOptions, Rebuilt
 from agent.register_records import recorded_files
 from agent.register_status import rejected_lines
-from agent.registers import ImportOptions, Rebuilt
 from deploy.lab.redis_server import PrivateRedis
 from tests.conftest import load_register, wired
 from tests.integration.test_cli import Bmn
@@ -62,7 +62,7 @@ WHOLE = ["seller_optout", "exempt_customer", "registered", "not_registered"]
 
 def rebuilt(app: Application, **options: bool) -> Rebuilt:
     """From the files that the journal names."""
-    return app.registers.rebuild(NL_BMNR, [], reopen_register_file, lambda *_: None, **options)
+    return register_loading(app).rebuild(NL_BMNR, [], reopen_register_file, lambda *_: None, **options)
 
 
 def test_an_emptied_redis_is_filled_again(site: Bmn, client: Any) -> None:
@@ -147,12 +147,12 @@ def test_all_files_of_a_load_are_needed_in_any_order(app: Application, client: A
     paths[0].write_text("0612345678\n")
     paths[1].write_text("0612345679\n")
     files = [open_register_file(path) for path in paths]
-    app.registers.import_files(NL_BMNR, files, ImportOptions(as_of=date.today()), lambda *_: None)
+    register_loading(app).import_files(NL_BMNR, files, ImportOptions(as_of=date.today()), lambda *_: None)
     before = app.registers.status(NL_BMNR).current
     client.flushall()
     with pytest.raises(InputRejected, match=r"2.csv is missing: give all 2 files"):
-        app.registers.rebuild(NL_BMNR, files[:1], reopen_register_file, lambda *_: None)
-    app.registers.rebuild(NL_BMNR, files[::-1], reopen_register_file, lambda *_: None)
+        register_loading(app).rebuild(NL_BMNR, files[:1], reopen_register_file, lambda *_: None)
+    register_loading(app).rebuild(NL_BMNR, files[::-1], reopen_register_file, lambda *_: None)
     after = app.registers.status(NL_BMNR).current
     assert before is not None
     assert after is not None

@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 import redis
 
-from agent import registers
+from agent import register_loading as loading_module
 from agent.adapters import redis_keys
 from agent.adapters.register_files import open_register_file
-from agent.bootstrap import Application, now_utc
+from agent.bootstrap import Application, now_utc, register_loading
 from agent.domain.errors import InputRejected, JournalUnavailable, LookupUnavailable
 from agent.domain.journal_events import EventType
 from agent.domain.model import Blocked
 from agent.domain.profile import NL_BMNR
+from agent.register_loading import Imported, ImportOptions
 from agent.register_rows import Rows, read_rows
-from agent.registers import Imported, ImportOptions
 from deploy.lab.redis_server import PrivateRedis
 from tests.conftest import load_register, wired, write_configuration
 from tests.integration.test_screening import reason
@@ -35,7 +35,7 @@ def load_bytes(app: Application, content: bytes) -> Imported:
     path = app.settings.journal.path.parent / "register.txt"
     path.write_bytes(content)
     chosen = ImportOptions(as_of=date.today())
-    return app.registers.import_files(NL_BMNR, [open_register_file(path)], chosen, lambda *_: None)
+    return register_loading(app).import_files(NL_BMNR, [open_register_file(path)], chosen, lambda *_: None)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_an_older_load_can_be_asked_for(app: Application) -> None:
     load_register(app, GOOD)
     path = app.settings.journal.path.parent / "register.csv"
     options = ImportOptions(as_of=date.today() - timedelta(days=3), allow_older=True)
-    imported = app.registers.import_files(NL_BMNR, [open_register_file(path)], options, lambda *_: None)
+    imported = register_loading(app).import_files(NL_BMNR, [open_register_file(path)], options, lambda *_: None)
     assert app.registers.status(NL_BMNR).current == imported.generation
 
 
@@ -149,7 +149,7 @@ def test_sectors_of_one_number_add_up_over_lines_and_files(app: Application, tmp
     second.write_text('"0612345678","lotteries"\n0612345679,all\n')
     options = ImportOptions(as_of=date.today())
     files = [open_register_file(path) for path in (first, second)]
-    imported = app.registers.import_files(NL_BMNR, files, options, lambda *_: None)
+    imported = register_loading(app).import_files(NL_BMNR, files, options, lambda *_: None)
     assert imported.generation.count == 2
     assert imported.counts == {Blocked.ENERGY: 1, Blocked.FINANCE: 1, Blocked.LOTTERIES: 1, Blocked.ALL: 1}
 
@@ -215,12 +215,12 @@ def test_an_import_that_was_overtaken_while_it_read_is_judged_again(
     read = read_rows
 
     def overtaken(*arguments: Any) -> Rows:
-        monkeypatch.setattr(registers, "read_rows", read)
+        monkeypatch.setattr(loading_module, "read_rows", read)
         rows = read(*arguments)
         load_register(app, GOOD)
         return rows
 
-    monkeypatch.setattr(registers, "read_rows", overtaken)
+    monkeypatch.setattr(loading_module, "read_rows", overtaken)
     with pytest.raises(InputRejected, match="before that of the load in force"):
         load_register(app, GOOD, as_of=date.today() - timedelta(days=1))
 
@@ -242,8 +242,8 @@ def test_importing_the_load_in_force_again_changes_nothing(app: Application, tmp
     path = tmp_path / "numbers.txt"
     path.write_text(GOOD)
     options, files = ImportOptions(as_of=date.today()), [open_register_file(path)]
-    first = app.registers.import_files(NL_BMNR, files, options, lambda *_: None)
-    again = app.registers.import_files(NL_BMNR, files, options, lambda *_: None)
+    first = register_loading(app).import_files(NL_BMNR, files, options, lambda *_: None)
+    again = register_loading(app).import_files(NL_BMNR, files, options, lambda *_: None)
     assert (again.generation, again.unchanged) == (first.generation, True)
     assert len(app.registers.status(NL_BMNR).kept) == 1
 

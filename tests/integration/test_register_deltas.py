@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import redis
 
-from agent.adapters import redis_derived_sets, redis_generations, redis_keys
+from agent.adapters import redis_derived_sets, redis_keys
 from agent.adapters.register_files import FileOptions, open_register_file, reopen_register_file
-from agent.bootstrap import Application, now_utc
+from agent.bootstrap import Application, now_utc, register_loading
 from agent.domain.errors import InputRejected, LookupUnavailable
 from agent.domain.journal_events import EventType
 from agent.domain.model import Blocked
 from agent.domain.profile import NL_BMNR
 from agent.register_deltas import DeltaOptions
-from agent.registers import Imported
+from agent.register_loading import Imported
 from tests.conftest import load_register
 from tests.integration.test_screening import reason
 
@@ -36,7 +36,7 @@ def change(app: Application, base: str, text: str, *, as_of: date = TODAY, **opt
     path.write_text(text)
     file = open_register_file(path, FileOptions(changes=True))
     chosen = DeltaOptions(as_of=as_of, base=base, **{"allow_shrink": True, **options})
-    return app.registers.apply_delta(NL_BMNR, file, chosen, lambda *_: None)
+    return register_loading(app).apply_delta(NL_BMNR, file, chosen, lambda *_: None)
 
 
 def members(redis_url: str, generation: str) -> set[str]:
@@ -151,7 +151,7 @@ def test_changes_that_redis_did_not_take_are_not_put_in_force(
         client.delete(redis_keys.register_set("3165888", arguments[1], Blocked.ALL))
         return difference
 
-    monkeypatch.setattr(redis_generations, "copy_changed", losing)
+    monkeypatch.setattr(redis_derived_sets, "copy_changed", losing)
     with pytest.raises(LookupUnavailable, match="did not take all changes"):
         change(app, base, CHANGES)
     assert reason(app, "0612345678") == "registered"
@@ -168,7 +168,7 @@ def test_changes_on_changes_are_rebuilt_from_all_their_files(app: Application, r
     for _ in range(2):
         with redis.Redis.from_url(redis_url) as client:
             client.flushall()
-        rebuilt = app.registers.rebuild(NL_BMNR, [], reopen_register_file, lambda *_: None).in_force
+        rebuilt = register_loading(app).rebuild(NL_BMNR, [], reopen_register_file, lambda *_: None).in_force
         assert rebuilt is not None
         assert (rebuilt.count, rebuilt.as_of, rebuilt.sha256) == (last.count, last.as_of, last.sha256)
         assert members(redis_url, rebuilt.id) == expected
@@ -177,8 +177,8 @@ def test_changes_on_changes_are_rebuilt_from_all_their_files(app: Application, r
         client.flushall()
     given = [reopen_register_file(str(path), None) for path in folder.glob("*.csv")]
     with pytest.raises(InputRejected, match="is missing: give all 3 files"):
-        app.registers.rebuild(NL_BMNR, given[:2], reopen_register_file, lambda *_: None)
-    assert app.registers.rebuild(NL_BMNR, given, reopen_register_file, lambda *_: None).in_force
+        register_loading(app).rebuild(NL_BMNR, given[:2], reopen_register_file, lambda *_: None)
+    assert register_loading(app).rebuild(NL_BMNR, given, reopen_register_file, lambda *_: None).in_force
 
 
 def test_status_tells_memory_and_what_was_left_out(app: Application) -> None:

@@ -17,13 +17,13 @@ import pytest
 from agent.adapters.register_files import FileOptions, open_register_file
 from agent.adapters.register_files.streams import STDIN
 from agent.adapters.reject_file import RejectFile
-from agent.bootstrap import Application
+from agent.bootstrap import Application, register_loading
 from agent.domain.errors import InputRejected
 from agent.domain.journal_events import EventType
 from agent.domain.model import Blocked
 from agent.domain.profile import NL_BMNR, Profile
+from agent.register_loading import ImportOptions
 from agent.register_rows import Rows, read_rows
-from agent.registers import ImportOptions
 from tests.conftest import load_register
 
 BELGIUM = replace(NL_BMNR, key="be", region="BE")
@@ -200,7 +200,7 @@ def load(app: Application, wrong: int, change: Callable[[ImportOptions], ImportO
     path = app.settings.journal.path.parent / "register.txt"
     path.write_text("06123\n" * wrong + "".join(f"06{12345000 + step}\n" for step in range(1000 - wrong)))
     options = change(ImportOptions(as_of=date.today()))
-    imported = app.registers.import_files(NL_BMNR, [open_register_file(path)], options, lambda *_: None)
+    imported = register_loading(app).import_files(NL_BMNR, [open_register_file(path)], options, lambda *_: None)
     assert (imported.lines, imported.rejected, len(imported.problems)) == (1000, wrong, wrong)
 
 
@@ -235,10 +235,10 @@ def test_checking_a_file_changes_nothing(app: Application) -> None:
     path = app.settings.journal.path.parent / "register.txt"
     path.write_text("0612345678\n0612345679\n")
     options = ImportOptions(as_of=date.today())
-    read = app.registers.check_files(NL_BMNR, [open_register_file(path)], options, lambda *_: None)
+    read = register_loading(app).check_files(NL_BMNR, [open_register_file(path)], options, lambda *_: None)
     assert read.numbers == 2
     assert app.registers.status(NL_BMNR).current is None
     load_register(app, "\n".join(f"06{12345000 + step}" for step in range(100)))
     with pytest.raises(InputRejected, match="more than 10 % fewer"):
-        app.registers.check_files(NL_BMNR, [open_register_file(path)], options, lambda *_: None)
+        register_loading(app).check_files(NL_BMNR, [open_register_file(path)], options, lambda *_: None)
     assert not list(app.journal.records(f"type = '{EventType.REGISTER_REJECTED}'"))

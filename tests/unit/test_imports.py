@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,11 @@ def test_the_domain_is_pure(path: Path) -> None:
 def test_modules_stay_readable(path: Path) -> None:
     """At 400 lines a module is split by subject."""
     assert len(path.read_text().splitlines()) < 400
+
+
+@pytest.mark.parametrize("command", ["serve", "agi", "screen", "log"])
+def test_what_must_start_at_once_leaves_the_big_libraries_alone(command: str) -> None:
+    """Those of loads and scrubs take half a second, and start threads that would take the service's signals."""
+    code = f"import sys, agent.bootstrap, agent.entrypoints.cli.{command}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"polars", "numpy", "duckdb"} & set(loaded)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from agent.adapters.register_files import reopen_register_file
+from agent.bootstrap import register_loading
 from agent.entrypoints.cli import context, output
 from agent.entrypoints.cli.register import generation_as_json
 
@@ -38,7 +39,7 @@ def rebuild(files: tuple[Path, ...], take_over: bool, profile_key: str | None, a
     with context.application() as app, output.progress_bar() as progress:
         profile = context.chosen_profile(app.settings, profile_key)
         opened = [reopen_register_file(str(path), None) for path in files]
-        rebuilt = app.registers.rebuild(profile, opened, reopen_register_file, progress, take_over=take_over)
+        rebuilt = register_loading(app).rebuild(profile, opened, reopen_register_file, progress, take_over=take_over)
         status = app.registers.status(profile)
     current = status.current
     if as_json:

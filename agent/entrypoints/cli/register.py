@@ -14,13 +14,14 @@ import click
 
 from agent.adapters.register_files import DELIMITERS, ENCODINGS, LAYOUTS, FileOptions, open_register_file
 from agent.adapters.reject_file import RejectFile
+from agent.bootstrap import register_loading
 from agent.domain.model import Generation
 from agent.domain.wording import counted
 from agent.entrypoints.cli import context, output
 from agent.register_deltas import DeltaOptions
+from agent.register_loading import Imported, ImportOptions
 from agent.register_rows import Rows
 from agent.register_status import RegisterStatus
-from agent.registers import Imported, ImportOptions
 
 
 @click.group()
@@ -99,9 +100,9 @@ def import_command(
             as_of=as_of.date(), allow_shrink=allow_shrink, allow_older=allow_older, rejects=reject_file.note
         )
         if verify:
-            read = app.registers.check_files(profile, opened, options, progress)
+            read = register_loading(app).check_files(profile, opened, options, progress)
         else:
-            imported = app.registers.import_files(profile, opened, options, progress)
+            imported = register_loading(app).import_files(profile, opened, options, progress)
         status = app.registers.status(profile) if not verify else None
     if status is None:
         _print_verified(read, as_json)
@@ -158,7 +159,7 @@ def delta(
             allow_shrink=allow_shrink,
             rejects=reject_file.note,
         )
-        imported = app.registers.apply_delta(profile, open_register_file(file, said), options, progress)
+        imported = register_loading(app).apply_delta(profile, open_register_file(file, said), options, progress)
         status = app.registers.status(profile)
     _print_imported(imported, status, as_json)
 
