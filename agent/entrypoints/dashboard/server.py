@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from typing import Final
 
@@ -31,8 +32,14 @@ def serve(app: Application) -> None:
         log.info(
             logs.DASHBOARD_STARTED, listen=f"{host}:{port}", users=len(settings.users), https=settings.behind_proxy
         )
+        for stop in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(stop, _stopped)
         uvicorn.Server(_config(app)).run(sockets=[listening])
         log.info(logs.DASHBOARD_STOPPED)
+
+
+def _stopped(*_: object) -> None:
+    """Uvicorn raises the signal once more after it has stopped; that must not end us before the journal is closed."""
 
 
 def _config(app: Application) -> uvicorn.Config:
