@@ -18,6 +18,7 @@ from agent.adapters.asterisk_console import AsteriskConsole
 from agent.adapters.call_ids import new_call_id
 from agent.adapters.journal_check import opens
 from agent.adapters.journal_condition import condition_of
+from agent.adapters.journal_history import JournalHistory
 from agent.adapters.journal_views import JournalCalls, JournalSellerLists
 from agent.adapters.redis_connection import RedisServer
 from agent.adapters.redis_generations import RedisGenerations
@@ -75,6 +76,7 @@ class Application:
     settings: Settings
     campaigns: Mapping[str, Campaign]
     journal: SqliteJournal
+    history: JournalHistory
     redis: RedisServer
     outbox: Outbox
     screening: Screening
@@ -104,13 +106,19 @@ class Application:
         self.redis.close()
 
 
-def bootstrap(settings: Settings, progress: Progress = lambda *_: None, watch: Watch | None = None) -> Application:
+def bootstrap(
+    settings: Settings,
+    progress: Progress = lambda *_: None,
+    watch: Watch | None = None,
+    *,
+    create_journal: bool = True,
+) -> Application:
     """Wire everything, to tell ``watch`` what happens. Raises ``JournalUnavailable``; Redis is not contacted yet.
 
     ``progress`` hears of it when the journal of an older version is brought up to date, which may take a while.
     """
-    watch = watch or Watch()
-    journal = SqliteJournal(settings.journal.path, settings.journal.key_path, progress=progress, watch=watch)
+    watch, place = watch or Watch(), settings.journal
+    journal = SqliteJournal(place.path, place.key_path, create=create_journal, progress=progress, watch=watch)
     redis = _redis(settings, watch)
     calls = JournalCalls(journal)
     outbox = Outbox(journal, calls, RedisListChanges(redis, journal.id, journal.mark), now_utc, _log_restart)
@@ -123,6 +131,7 @@ def bootstrap(settings: Settings, progress: Progress = lambda *_: None, watch: W
         settings=settings,
         campaigns=campaigns,
         journal=journal,
+        history=JournalHistory(journal),
         redis=redis,
         outbox=outbox,
         screening=Screening(
@@ -243,8 +252,8 @@ def scrubbing(app: Application) -> Scrubbing:
     )
 
 
-def evidence(app: Application) -> Evidence:
-    """What ``bmn evidence`` needs besides; apart, as few commands do."""
+def evidence(app: Application, by: str | None = None) -> Evidence:
+    """What ``bmn evidence`` needs besides; apart, as few commands do. ``by`` is who asks, else the system user."""
     from importlib.metadata import version
 
     from agent.adapters.journal_evidence import JournalEvidence, record_of
@@ -257,7 +266,7 @@ def evidence(app: Application) -> Evidence:
         profiles=PROFILES,
         clock=now_utc,
         version=version("bel-me-niet-agent"),
-        by=app.by,
+        by=app.by if by is None else by,
     )
 
 

@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from agent.config_dashboard import DashboardSettings
 from agent.domain.errors import ConfigurationError
 from agent.domain.model import Campaign, Purpose, Sector, Seller
 from agent.domain.profile import NL_BMNR, PROFILES
@@ -39,8 +40,8 @@ SHORT_NAMES: Final[Mapping[str, tuple[str, str]]] = {
     "BMN_AGI_LISTEN": ("agi", "listen"),
 }
 
-_SECRET: Final = ("redis", "url")
-"""The one setting that may hold a password, and so is never shown."""
+_SECRETS: Final = (("redis", "url"), ("dashboard", "users"))
+"""Settings that may hold a password, and so are never shown."""
 _KEY: Final = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}$")
 _PREFIX: Final = re.compile(r"[0-9*#X]{1,8}")
 
@@ -268,6 +269,7 @@ class Settings(_Section):
     sounds: SoundsSettings = SoundsSettings()
     logs: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
+    dashboard: DashboardSettings = DashboardSettings()
     sellers: dict[str, SellerSettings] = {}
     campaigns: dict[str, CampaignSettings] = {}
 
@@ -361,7 +363,7 @@ def _in_words(item: Any) -> list[str]:
     if item["type"] == "missing":
         return [f"{where}: is missing"]
     message = item["msg"].removeprefix("Value error, ")
-    shown = item["loc"] and item["loc"] != _SECRET and not isinstance(item["input"], dict)
+    shown = item["loc"] and item["loc"][:2] not in _SECRETS and not isinstance(item["input"], dict)
     got = f" (it is {item['input']!r})" if shown else ""
     return [f"{where}: {line}{got}" if where else line for line in message.split("\n")]
 

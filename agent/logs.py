@@ -6,13 +6,12 @@ Exactly one ``call.screened`` line is written per screening, with everything on 
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from typing import Any, Final, TextIO, cast
 
 import structlog
 
-from agent.domain.phone_number import mask
+from agent.domain.phone_number import mask_within
 
 ACCEPT_FAILED: Final = "accept.failed"
 AGENT_STARTED: Final = "agent.started"
@@ -20,6 +19,9 @@ AGENT_STOPPING: Final = "agent.stopping"
 AGENT_STOPPED: Final = "agent.stopped"
 CALL_FINISHED: Final = "call.finished"
 CALL_SCREENED: Final = "call.screened"
+DASHBOARD_BLIND: Final = "dashboard.blind"
+DASHBOARD_STARTED: Final = "dashboard.started"
+DASHBOARD_STOPPED: Final = "dashboard.stopped"
 GENERATION_FREED: Final = "generation.freed"
 HEALTH_ANSWERED: Final = "health.answered"
 KEY_PRESSED: Final = "key.pressed"
@@ -30,11 +32,14 @@ KEY_EXPOSED: Final = "key.exposed"
 OUTBOX_DRAINED: Final = "outbox.drained"
 OUTBOX_BLOCKED: Final = "outbox.blocked"
 OUTBOX_RESTARTED: Final = "outbox.restarted"
+PAGE_FAILED: Final = "page.failed"
 PEER_REFUSED: Final = "peer.refused"
 REQUEST_FAILED: Final = "request.failed"
 REQUEST_OVERDUE: Final = "request.overdue"
 SCRIPT_UNKNOWN: Final = "script.unknown"
 SESSION_ABORTED: Final = "session.aborted"
+SIGN_IN_ACCEPTED: Final = "sign_in.accepted"
+SIGN_IN_REFUSED: Final = "sign_in.refused"
 
 EVENTS: Final = {
     ACCEPT_FAILED: "no connection could be taken, for example because no file descriptor is left",
@@ -43,6 +48,9 @@ EVENTS: Final = {
     AGENT_STOPPED: "the service has stopped; clean=false when sessions were cut off",
     CALL_FINISHED: "the end of a dialled call; a warning when the offer is missing, or when it could not be recorded",
     CALL_SCREENED: "one screening, with its verdict, reason, rule and timings",
+    DASHBOARD_BLIND: "the journal cannot be read, so that the live view shows nothing new; said once per outage",
+    DASHBOARD_STARTED: "the dashboard listens",
+    DASHBOARD_STOPPED: "the dashboard has stopped",
     GENERATION_FREED: "old loads of the register were removed from Redis, their time of grace being over",
     HEALTH_ANSWERED: "the health script found something degraded",
     KEY_PRESSED: "one key of an agent, recorded or rejected and why; applied=false: in force once Redis is back",
@@ -53,18 +61,20 @@ EVENTS: Final = {
     OUTBOX_DRAINED: "list changes of the journal were applied to Redis by the background drain",
     OUTBOX_BLOCKED: "list changes wait because Redis or the journal is away; said once per outage",
     OUTBOX_RESTARTED: "the journal was restored from a backup: all of it is applied to Redis again",
+    PAGE_FAILED: "a page of the dashboard could not be shown, and why",
     PEER_REFUSED: "a connection from outside agi.allowed_peers was closed",
     REQUEST_FAILED: "an unexpected error in a handler; the call was blocked with internal_error",
     REQUEST_OVERDUE: "a request waited longer than its deadline; a screening was blocked with overloaded",
     SCRIPT_UNKNOWN: "an AGI script that does not exist was asked for; nothing was answered",
     SESSION_ABORTED: "Asterisk hung up, was silent or broke the protocol in mid-session",
+    SIGN_IN_ACCEPTED: "a user of the dashboard signed in",
+    SIGN_IN_REFUSED: "somebody was not let in: a wrong name or password, or too many attempts",
 }
 """Every event that is logged, and what it tells. The README's table is compared with this."""
 
 
 _FROM_OUTSIDE: Final = ("campaign", "agent", "key", "script", "dialstatus")
 """What the dialplan or a peer wrote as it liked, and may hold a number."""
-_NUMBER_LIKE: Final = re.compile(r"\+?\d(?:[ ().\-/]{0,2}\d){6,}")
 
 
 def configure(level: str, stream: TextIO | None = None) -> None:
@@ -96,13 +106,8 @@ def _mask_numbers(_logger: object, _name: str, event: structlog.typing.EventDict
     """Mask what may be a number: a campaign may be misspelt as one, the message of a ValueError quotes one."""
     for key in ("exception", *_FROM_OUTSIDE):
         if isinstance(text := event.get(key), str):
-            event[key] = without_numbers(text)
+            event[key] = mask_within(text)
     return event
-
-
-def without_numbers(text: str) -> str:
-    """``text`` with everything masked in it that may be a number."""
-    return _NUMBER_LIKE.sub(lambda match: mask(match[0]), text)
 
 
 def logger() -> structlog.typing.FilteringBoundLogger:

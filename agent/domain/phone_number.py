@@ -26,6 +26,8 @@ SUFFIX_DIGITS: Final = 4
 
 _LONGEST_DIALLED: Final = 40
 _SEPARATORS: Final = re.compile(r"[\s().\-/\u2010-\u2015\u00a0]+")
+_NUMBER_LIKE: Final = re.compile(r"\+?\d(?:[ ().\-/]{0,2}\d){6,}")
+_DAY_OR_NUMBER: Final = re.compile(rf"(?P<day>(?<!\d)\d{{4}}-\d\d-\d\d(?:T[\d:.]+)?(?!\d))|{_NUMBER_LIKE.pattern}")
 _ONLY_DIGITS: Final = re.compile(r"\+?[0-9]{1,20}")
 
 
@@ -101,6 +103,15 @@ def mask(text: str) -> str:
     if len(text) < head + 3 + 2:
         return "*" * len(text)
     return text[:head] + "*" * (len(text) - head - 3) + text[-3:]
+
+
+def mask_within(text: str) -> str:
+    """Hide whatever may be a number in a text that somebody wrote; days stay.
+
+    >>> mask_within("asked on 2026-11-05 for 06-12 34 56 78")
+    'asked on 2026-11-05 for 06-******** 78'
+    """
+    return _DAY_OR_NUMBER.sub(lambda found: found["day"] or mask(found[0]), text)
 
 
 def read_dialled(text: str, profile: Profile, pbx_prefixes: tuple[str, ...] = ()) -> Dialled:

@@ -30,7 +30,7 @@ from agent.domain.choice import Wish
 from agent.domain.deadline import Deadline
 from agent.domain.errors import BmnError, JournalUnavailable
 from agent.domain.model import Reason, Screened
-from agent.domain.phone_number import mask
+from agent.domain.phone_number import mask, mask_within
 from agent.domain.profile import PROFILES
 from agent.domain.watch import Stage
 from agent.domain.wording import counted
@@ -260,7 +260,7 @@ class AgiScripts:
 
 def _unknown(call: str) -> str:
     """A call id that is not ours, as far as we know: it may be anything."""
-    return logs.without_numbers(call[:_KEPT])
+    return mask_within(call[:_KEPT])
 
 
 def _about(call: str, story: CallStory | None) -> dict[str, object]:

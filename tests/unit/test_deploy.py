@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.config import AgiSettings
+from agent.entrypoints.dashboard.server import GRACE_S
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ("tests/run", "deploy/demo", "deploy/prepare", "deploy/lab/get-asterisk")
@@ -52,3 +53,21 @@ def test_the_purge_runs_every_night_with_no_more_rights_than_the_service() -> No
     }
     timer = unit_of("bmn-purge.timer")["Timer"]
     assert (timer["OnCalendar"], timer["Persistent"]) == ("*-*-* 03:30", "yes")
+
+
+def test_the_dashboard_is_held_as_tight_as_the_agent_and_never_in_its_way() -> None:
+    """It has passwords and browsers: nothing that the agent may not do, a process of its own, and calls go first."""
+    agent, dashboard = unit_of("bmn.service"), unit_of("bmn-dashboard.service")
+    service = dashboard["Service"]
+    assert service["ExecStart"].endswith("/.venv/bin/bmn dashboard")
+    assert service["User"] == agent["Service"]["User"], "who owns the journal"
+    limits = {
+        name: value for name, value in agent["Service"].items() if name.startswith(("Protect", "Restrict", "Priv"))
+    }
+    assert limits
+    limits |= {name: agent["Service"][name] for name in ("CapabilityBoundingSet", "NoNewPrivileges", "UMask")}
+    assert {name: service.get(name) for name in limits} == limits
+    assert service["IPAddressDeny"] == "any"
+    assert int(service["Nice"]) > 0
+    assert int(service["TimeoutStopSec"]) > GRACE_S
+    assert not {"Requires", "Wants", "BindsTo"} & set(dashboard["Unit"]), "one runs without the other"

@@ -41,6 +41,8 @@ def layer(module: str) -> str:
     parts = module.split(".")
     if len(parts) == 1:
         return "use cases"
+    if parts[1].startswith("config_"):
+        return "config"
     return parts[1] if parts[1] in {"domain", "adapters", "entrypoints", *SINGLE} else "use cases"
 
 

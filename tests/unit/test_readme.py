@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from agent import dialplan_names, logs
 from agent.config import CampaignSettings, SellerSettings, Settings
+from agent.config_dashboard import UserSettings
 from agent.domain.journal_events import FIELDS, MEANINGS, EventType
 from agent.domain.model import Reason, Sector, Verdict
 from agent.entrypoints.cli import _COMMANDS, EXIT_CODES
@@ -119,7 +120,7 @@ def settings_of(model: type[BaseModel], prefix: str = "") -> dict[str, object]:
         key = prefix + (field.alias or name)
         if isinstance(field.default, BaseModel):
             found |= settings_of(type(field.default), key + ".")
-        elif key not in {"sellers", "campaigns"}:
+        elif key not in {"sellers", "campaigns", "dashboard.users"}:
             found[key] = field.default
     return found
 
@@ -131,7 +132,7 @@ def test_every_setting_is_in_the_readme_with_its_default(name: str, default: obj
     match default:
         case (str() as host, int() as port):
             assert cell == f"`{host}:{port}`"
-        case ():
+        case () | "":
             assert cell == "none"
         case tuple():
             assert cell == f"`{', '.join(map(str, default))}`"
@@ -141,10 +142,12 @@ def test_every_setting_is_in_the_readme_with_its_default(name: str, default: obj
             assert cell == f"`{default}`"
 
 
-@pytest.mark.parametrize("model", [SellerSettings, CampaignSettings])
-def test_every_setting_of_sellers_and_campaigns_is_in_the_readme(model: type[BaseModel]) -> None:
+@pytest.mark.parametrize(
+    ("model", "table"),
+    [(SellerSettings, "sellers.KEY"), (CampaignSettings, "campaigns.KEY"), (UserSettings, "dashboard.users.NAME")],
+)
+def test_every_setting_of_named_tables_is_in_the_readme(model: type[BaseModel], table: str) -> None:
     """Under its table's name."""
-    table = "sellers.KEY" if model is SellerSettings else "campaigns.KEY"
     rows = "\n".join(row for row in README.splitlines() if table in row)
     for name in model.model_fields:
         assert f".{name}`" in rows

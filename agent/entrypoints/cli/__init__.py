@@ -24,6 +24,7 @@ EXIT_CODES: Final = {
 _COMMANDS: Final = {
     "agi": ("agent.entrypoints.cli.agi", "agi", "Answer one AGI script on stdin and stdout."),
     "customer": ("agent.entrypoints.cli.customer", "customer", "A seller's own customers, with the sale as evidence."),
+    "dashboard": ("agent.entrypoints.cli.dashboard", "dashboard", "Show calls, register and evidence in a browser."),
     "doctor": ("agent.entrypoints.cli.doctor", "doctor", "Check this site, and say what to do."),
     "evidence": (
         "agent.entrypoints.cli.evidence",

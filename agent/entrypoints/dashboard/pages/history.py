@@ -1,0 +1,122 @@
+"""Every screened call: search, page by page, as CSV; and in full, for those who may."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import AsyncIterator
+from typing import Final
+
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+
+from agent.domain.journal_events import EventType, Record
+from agent.domain.model import Reason, Verdict
+from agent.domain.phone_number import mask
+from agent.entrypoints.dashboard.calls import CallRow
+from agent.entrypoints.dashboard.forms import HistoryQuery, position
+from agent.entrypoints.dashboard.visits import Visit
+
+PAGE: Final = 50
+_CSV_PAGE: Final = 1_000
+_COLUMNS: Final = ("at", "verdict", "reason", "number", "campaign", "seller", "agent", "call", "rule", "generation")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""How a cell begins that a spreadsheet would reckon out."""
+
+
+async def show(visit: Visit) -> Response:
+    """One page, numbers masked."""
+    return await _page(visit, HistoryQuery.of(visit, visit.request.query_params))
+
+
+async def search(visit: Visit) -> Response:
+    """Read the form, and send the browser to an address without a number in it."""
+    wanted = HistoryQuery.posted(visit)
+    if wanted.problems:
+        return await _page(visit, wanted)
+    return RedirectResponse(visit.link("history", wanted.query), status_code=303)
+
+
+async def reveal(visit: Visit) -> Response:
+    """The same page with numbers in full, once the journal has that they were asked for."""
+    return await _page(visit, HistoryQuery.of(visit, visit.form), revealed=True)
+
+
+async def masked_csv(visit: Visit) -> Response:
+    """All that match, numbers masked."""
+    wanted = HistoryQuery.of(visit, visit.request.query_params)
+    return _csv(visit, wanted, revealed=False)
+
+
+async def full_csv(visit: Visit) -> Response:
+    """The same with numbers in full, recorded first."""
+    wanted = HistoryQuery.of(visit, visit.form)
+    await visit.site.record(
+        visit.session, EventType.NUMBER_REVEALED, what="call history as CSV", filter=wanted.described, count=None
+    )
+    return _csv(visit, wanted, revealed=True)
+
+
+async def _page(visit: Visit, wanted: HistoryQuery, *, revealed: bool = False) -> Response:
+    values = visit.form if visit.request.method == "POST" else visit.request.query_params
+    before, after = position(values.get("before", "")), position(values.get("after", ""))
+    if before is not None:
+        after = None
+    page = await visit.site.ask(visit.site.app.history.page, wanted.chosen, before=before, after=after, limit=PAGE)
+    if after is not None and len(page.records) < PAGE:  # the newest page, whole
+        page = await visit.site.ask(visit.site.app.history.page, wanted.chosen, limit=PAGE)
+        before = after = None
+    if revealed:
+        about = f"{wanted.described}; records {', '.join(str(record.seq) for record in page.records) or '-'}"
+        await visit.site.record(
+            visit.session, EventType.NUMBER_REVEALED, what="call history", filter=about, count=len(page.records)
+        )
+    older = page.more if after is None else True
+    newer = before is not None or (after is not None and page.more)
+    return visit.page(
+        "history.html",
+        here=visit.below_root(visit.link("history", {**wanted.query, "before": before, "after": after})),
+        wanted=wanted,
+        rows=[CallRow.of(record, visit.words, revealed=revealed) for record in page.records],
+        older=page.records[-1].seq if older and page.records else None,
+        newer=page.records[0].seq if newer and page.records else None,
+        place={"before": before or "", "after": after or ""},
+        verdicts=list(Verdict),
+        reasons=list(Reason),
+        campaigns=sorted(visit.site.app.settings.campaigns),
+        sellers={key: seller.name for key, seller in sorted(visit.site.app.settings.sellers.items())},
+        revealed=revealed,
+    )
+
+
+def _csv(visit: Visit, wanted: HistoryQuery, *, revealed: bool) -> Response:
+    name = "bmn-calls-full.csv" if revealed else "bmn-calls.csv"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(_lines(visit, wanted, revealed), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+async def _lines(visit: Visit, wanted: HistoryQuery, revealed: bool) -> AsyncIterator[str]:
+    yield _text([_COLUMNS])
+    before: int | None = None
+    while True:
+        page = await visit.site.ask(visit.site.app.history.page, wanted.chosen, before=before, limit=_CSV_PAGE)
+        yield _text([_cells(record, revealed) for record in page.records])
+        if not page.more:
+            return
+        before = page.records[-1].seq
+
+
+def _cells(record: Record, revealed: bool) -> tuple[str, ...]:
+    number = str(record.body.get("number") or "")
+    shown = {"at": record.at.isoformat(), "number": number if revealed else mask(number)}
+    return tuple(shown[name] if name in shown else _cell(record.body.get(name)) for name in _COLUMNS)
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else str(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _text(rows: list[tuple[str, ...]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\r\n").writerows(rows)
+    return out.getvalue()
