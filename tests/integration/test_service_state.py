@@ -11,12 +11,14 @@ import pytest
 from agent.adapters.journal_views import JournalCalls
 from agent.bootstrap import Application, now_utc, service_state
 from agent.domain.deadline import Deadline
+from agent.domain.journal_events import EventType
 from agent.domain.profile import NL_BMNR
 from agent.domain.registration import RegistrationState
 from agent.service_state import Due, OpenRegistrations, ServiceState, State
 from deploy.lab.redis_server import PrivateRedis
 from tests.conftest import load_register, wired
 from tests.integration.test_choices import EMPTY, answered, call, export, press
+from tests.integration.test_outbox import wait_until
 
 
 @pytest.fixture
@@ -106,6 +108,7 @@ def test_nothing_is_read_again_while_nothing_happens(app: Application, monkeypat
     press(app, call(app), "register_with_charities")
     calls = JournalCalls(app.journal)
     kept = OpenRegistrations(calls, lambda: app.journal.head().seq)
+    wait_until(lambda: list(app.journal.records(f"type = '{EventType.CHOICE_APPLIED}'")))
     assert len(kept.read()) == 1
     monkeypatch.setattr(calls, "of_call", None)
     monkeypatch.setattr(calls, "registrations_changed", None)
