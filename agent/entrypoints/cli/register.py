@@ -84,7 +84,7 @@ def import_command(
     from one moment to the next.
     """
     said = FileOptions(layout=layout, encoding=encoding, delimiter=delimiter)
-    with context.application() as app, output.progress_bar() as progress, RejectFile(rejects) as reject_file:
+    with context.application() as app, output.progress_bar() as progress, RejectFile(rejects, files) as reject_file:
         profile = context.chosen_profile(app.settings, profile_key)
         opened = [open_register_file(path, said) for path in files]
         options = ImportOptions(
@@ -140,7 +140,7 @@ def delta(
     leave out some in between, are rejected (exit code 4).
     """
     said = FileOptions(layout=layout, encoding=encoding, delimiter=delimiter, changes=True)
-    with context.application() as app, output.progress_bar() as progress, RejectFile(rejects) as reject_file:
+    with context.application() as app, output.progress_bar() as progress, RejectFile(rejects, [file]) as reject_file:
         profile = context.chosen_profile(app.settings, profile_key)
         options = DeltaOptions(
             as_of=as_of.date(),
@@ -207,7 +207,7 @@ def _print_imported(imported: Imported, status: RegisterStatus, as_json: bool) -
 
 def _print_lines(duplicates: int, rejected: int, problems: Sequence[str]) -> None:
     if duplicates:
-        click.echo(f"  taken once although repeated: {duplicates:,}")
+        click.echo(f"  entries that were there more than once, taken once: {duplicates:,}")
     if rejected:
         click.echo(f"warning: left out {counted(rejected, 'line')} that cannot be read", err=True)
     for problem in problems:
