@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -16,20 +17,23 @@ from agent.domain.retention import FOLDED, Aged
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FOLDED: Final = ", ".join(f"'{name}'" for name in sorted(FOLDED))
-_WIPE_TRIES: Final = 5
-"""Each waits for two seconds until nobody reads what must go."""
+_WIPE_TRIES: Final = 20
+_WIPE_PAUSE_S: Final = 0.5
+"""Between two tries; together they give a reader ten seconds to end."""
 
 
 class JournalPurge:
     """See ``agent.retention.PurgeRecords``."""
 
-    def __init__(self, journal: SqliteJournal) -> None:
+    def __init__(self, journal: SqliteJournal, pause: Callable[[float], None] = time.sleep) -> None:
+        """``pause`` waits for so many seconds."""
         self._journal = journal
+        self._pause = pause
 
-    def newest(self) -> datetime | None:
-        """When the newest record was made."""
+    def made_at(self, seq: int) -> datetime | None:
+        """When record ``seq`` was made; None when there is none."""
         with self._connected() as connection:
-            row = connection.execute("SELECT at FROM records ORDER BY seq DESC LIMIT 1").fetchone()
+            row = connection.execute("SELECT at FROM records WHERE seq = ?", (seq,)).fetchone()
         return None if row is None else _moment(row[0])
 
     def last_before(self, until: datetime) -> int:
@@ -84,9 +88,15 @@ class JournalPurge:
         self._journal.purge(event, seqs, deadline)
 
     def wipe(self) -> bool:
-        """Bring the write-ahead log into the file, where purged bodies are zeros, and cut it off."""
+        """Bring the write-ahead log into the file, where purged bodies are zeros, and cut it off.
+
+        SQLite holds the lock of the writer while it waits for readers, so it must not wait: no call could be recorded.
+        """
         with self._connected() as connection:
-            for _ in range(_WIPE_TRIES):
+            connection.execute("PRAGMA busy_timeout = 0")
+            for tried in range(_WIPE_TRIES):
+                if tried:
+                    self._pause(_WIPE_PAUSE_S)
                 busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
                 if not busy:
                     return True
