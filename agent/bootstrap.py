@@ -108,14 +108,15 @@ class Application:
 
 def bootstrap(
     settings: Settings,
-    progress: Progress = lambda *_: None,
+    progress: Progress | None = lambda *_: None,
     watch: Watch | None = None,
     *,
     create_journal: bool = True,
 ) -> Application:
     """Wire everything, to tell ``watch`` what happens. Raises ``JournalUnavailable``; Redis is not contacted yet.
 
-    ``progress`` hears of it when the journal of an older version is brought up to date, which may take a while.
+    ``progress`` hears of it when the journal of an older version is brought up to date, which may take a while; with
+    None, that is not done and ``JournalOutdated`` raised.
     """
     watch, place = watch or Watch(), settings.journal
     journal = SqliteJournal(place.path, place.key_path, create=create_journal, progress=progress, watch=watch)
@@ -264,6 +265,7 @@ def evidence(app: Application, by: str | None = None) -> Evidence:
         read=record_of,
         journal=app.journal,
         profiles=PROFILES,
+        campaigns=app.campaigns,
         clock=now_utc,
         version=version("bel-me-niet-agent"),
         by=app.by if by is None else by,
@@ -280,6 +282,7 @@ def retention(app: Application) -> Retention:
         calls=JournalCalls(app.journal),
         days=app.settings.retention.days,
         clock=now_utc,
+        synchronised=synchronised,
         pause=time.sleep,
         by=app.by,
     )

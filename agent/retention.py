@@ -23,15 +23,16 @@ _CHUNK: Final = 1_000
 """Bodies in one transaction, which takes some 20 ms."""
 _APPEND_TIMEOUT_MS: Final = 10_000
 _LEAST_PAUSE_S: Final = 0.02
-_CLOCK_AHEAD: Final = timedelta(days=31)
-"""A clock that is further ahead of the newest record is taken for wrong: what it would purge cannot be brought back."""
+_CLOCK_JUMP: Final = timedelta(days=31)
+"""A clock that went on by more than this between two records is taken for wrong: what it would purge cannot be brought
+back. That is looked for where the last such time began, for a service that starts with a wrong clock writes, too."""
 
 
 class PurgeRecords(Protocol):
     """The journal as a purge sees it. Raises ``JournalUnavailable``."""
 
-    def newest(self) -> datetime | None:
-        """When the newest record was made."""
+    def made_at(self, seq: int) -> datetime | None:
+        """When record ``seq`` was made; None when there is none."""
 
     def last_before(self, until: datetime) -> int:
         """The last record that was made before then, where the clock only went forward."""
@@ -82,14 +83,19 @@ class Retention:
         calls: CallRecords,
         days: Mapping[Kind, int],
         clock: Callable[[], datetime],
+        synchronised: Callable[[], bool | None],
         pause: Callable[[float], None],
         by: str,
     ) -> None:
-        """``days`` is how long each kind is kept; ``pause`` waits for so many seconds."""
+        """``days`` is how long each kind is kept; ``pause`` waits for so many seconds.
+
+        ``synchronised`` tells whether something keeps the clock right; None when that is not known.
+        """
         self._records = records
         self._calls = calls
         self._days = days
         self._clock = clock
+        self._synchronised = synchronised
         self._pause = pause
         self._by = by
 
@@ -98,12 +104,9 @@ class Retention:
 
         Raises ``InputRejected`` for a clock that may be wrong, or when another purge is at work.
         """
-        now, newest = self._clock(), self._records.newest()
-        if newest is not None and now - newest > _CLOCK_AHEAD and not trust_clock:
-            raise InputRejected(
-                f"the newest record is of {newest:%Y-%m-%d} and the clock of this machine says {now:%Y-%m-%d}: set the "
-                "clock, or add --trust-clock if it is right; a body that is gone cannot be brought back"
-            )
+        now = self._clock()
+        if not trust_clock:
+            self._check_clock(now)
         until = {kind: now - timedelta(days=days) for kind, days in self._days.items()}
         kept = self._records.protective_head()
         counts: Counter[EventType] = Counter()
@@ -118,6 +121,19 @@ class Retention:
                 self._records.vacuum()
             wiped = self._records.wipe()
         return Purge(counts={event: counts[event] for event in EventType if counts[event]}, until=until, wiped=wiped)
+
+    def _check_clock(self, now: datetime) -> None:
+        advice = "set the clock, or add --trust-clock if it is right; a body that is gone cannot be brought back"
+        if self._synchronised() is False:
+            raise InputRejected(f"nothing keeps the clock of this machine right, which says {now:%Y-%m-%d}: {advice}")
+        last = self._records.last_before(now - _CLOCK_JUMP)
+        before, after = self._records.made_at(last), self._records.made_at(last + 1)
+        if before is not None and (after is None or after - before > _CLOCK_JUMP):
+            then = "there is none after it" if after is None else f"the next one of {after:%Y-%m-%d}"
+            raise InputRejected(
+                f"record {last} is of {before:%Y-%m-%d}, {then}, and the clock of this machine says {now:%Y-%m-%d}: "
+                f"{advice}"
+            )
 
     def _remove(self, going: Sequence[Aged], until: Mapping[Kind, datetime]) -> None:
         counts = Counter(str(one.type) for one in going)

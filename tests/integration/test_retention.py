@@ -15,12 +15,14 @@ import pytest
 import redis
 
 from agent.adapters import redis_keys
+from agent.adapters.journal_file import connect
+from agent.adapters.journal_purge import JournalPurge
 from agent.adapters.journal_views import JournalCalls
 from agent.bootstrap import Application, retention
 from agent.domain.choice import Answer, Source
 from agent.domain.deadline import Deadline
 from agent.domain.errors import InputRejected, JournalUnavailable
-from agent.domain.journal_events import EventType
+from agent.domain.journal_events import Event, EventType
 from agent.domain.phone_number import PhoneNumber
 from agent.domain.standing import standing
 from agent.retention import Purge
@@ -48,8 +50,8 @@ def old(app: Application, monkeypatch: pytest.MonkeyPatch) -> AgedJournal:
 
 
 def purged(app: Application, **options: bool) -> Purge:
-    """What a purge says."""
-    return retention(app).purge(lambda *_: None, **{"dry_run": False, **options})
+    """What a purge says; the clock is right."""
+    return retention(app).purge(lambda *_: None, **{"dry_run": False, "trust_clock": True, **options})
 
 
 def verdicts(app: Application) -> dict[tuple[str, str], str]:
@@ -126,10 +128,10 @@ def test_the_number_is_gone_from_every_file(app: Application, old: AgedJournal, 
     journal = tmp_path / "journal.db"
     with closing(sqlite3.connect(journal)) as connection:
         assert connection.execute("SELECT count(*) FROM records WHERE number = ?", (gone,)).fetchone() == (900,)
-    dry = site.json("journal", "purge", "--dry-run")
+    dry = site.json("journal", "purge", "--dry-run", "--trust-clock")
     assert dry["count"] == 1_200
     assert site.json("journal", "verify")["purged"] == 0
-    assert site.json("journal", "purge")["counts"] == dry["counts"]
+    assert site.json("journal", "purge", "--trust-clock")["counts"] == dry["counts"]
     for file in tmp_path.iterdir():
         content = file.read_bytes()
         assert b"87654321" not in content, file.name
@@ -147,7 +149,7 @@ def test_what_ended_counts_from_its_end(app: Application, old: AgedJournal) -> N
     added = old.append(OLD - timedelta(days=900), EventType.CUSTOMER_ADDED, **entry, **sale)
     again = old.append(OLD, EventType.CUSTOMER_ADDED, **entry, **sale)
     old.append(NOW - timedelta(days=300), EventType.CUSTOMER_REMOVED, **entry, reason="left")
-    assert dict(purged(app, trust_clock=True).counts) == {EventType.CUSTOMER_ADDED: 1}
+    assert dict(purged(app).counts) == {EventType.CUSTOMER_ADDED: 1}
     assert app.journal.record(added) is None
     assert app.journal.record(again) is not None
 
@@ -175,7 +177,7 @@ def test_the_end_of_a_call_does_not_go_before_its_beginning(app: Application, ol
     other = old.call(edge - timedelta(minutes=40), NUMBERS[1])
     old.finish(edge - timedelta(minutes=35), NUMBERS[1], other)
     old.append(edge - timedelta(minutes=20), EventType.AGENT_STARTED, host="here", pid=1, version="1", listen="-")
-    assert dict(purged(app, trust_clock=True).counts) == {
+    assert dict(purged(app).counts) == {
         EventType.AGENT_STARTED: 1,
         EventType.CALL_SCREENED: 1,
         EventType.CALL_FINISHED: 1,
@@ -193,7 +195,7 @@ def test_a_withdrawal_that_the_registrar_has_to_hear_of_keeps_its_choices(app: A
     old.undo(OLD, NUMBERS[0], call, key, Answer.REGISTER_WITH_CHARITIES)
     before = list(app.registrations.all())
     assert [(item.state, item.action) for item in before] == [("pending", "withdraw")]
-    assert purged(app, trust_clock=True).count == 0
+    assert purged(app).count == 0
     assert list(app.registrations.all()) == before
 
 
@@ -222,7 +224,7 @@ def test_a_body_that_came_back_is_found(app: Application, old: AgedJournal, site
     old.call(OLD, NUMBERS[0])
     with closing(sqlite3.connect(app.settings.journal.path, isolation_level=None)) as connection:
         row = connection.execute("SELECT salt, body FROM records WHERE seq = 1").fetchone()
-        assert purged(app, trust_clock=True).count == 1
+        assert purged(app).count == 1
         connection.execute("UPDATE records SET salt = ?, body = ? WHERE seq = 1", row)
     assert "0 bodies are gone, and the records of purges tell of 1" in site("journal", "verify", code=1)
 
@@ -247,7 +249,7 @@ def test_calls_are_screened_during_a_purge(app: Application, old: AgedJournal, t
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(agent.retention, "_CHUNK", 10)
-            assert use_case.purge(lambda *_: None, dry_run=False).count == 60
+            assert use_case.purge(lambda *_: None, dry_run=False, trust_clock=True).count == 60
     assert turn.is_set()
     assert seen == ["not_registered"] * 6
 
@@ -275,6 +277,74 @@ def test_a_clock_that_is_wrong_takes_nothing(app: Application, old: AgedJournal,
     assert "set the clock" in site("journal", "purge", code=4)
     assert site.json("journal", "verify")["purged"] == 0
     assert site.json("journal", "purge", "--trust-clock")["count"] == 1
+
+
+@pytest.mark.parametrize("beside", [0, 3])
+def test_a_clock_that_jumped_is_found_behind_what_was_written_with_it(
+    app: Application, old: AgedJournal, beside: int
+) -> None:
+    """A service that starts with the wrong clock writes before the purge looks, as much as it likes."""
+    for step in range(5):
+        old.call(NOW + timedelta(minutes=step), NUMBERS[0])
+    wrong = NOW + timedelta(days=3_650)
+    for step in range(beside):
+        old.append(wrong + timedelta(minutes=step), EventType.AGENT_STARTED, host="h", pid=1, version="1", listen="-")
+    use_case = retention(app)
+    use_case._clock, use_case._synchronised = lambda: wrong + timedelta(hours=1), lambda: True
+    with pytest.raises(InputRejected, match=f"record 5 is of {NOW:%Y}"):
+        use_case.purge(lambda *_: None, dry_run=False)
+    assert app.journal.head().seq == 5 + beside
+    assert use_case.purge(lambda *_: None, dry_run=False, trust_clock=True).count == 5
+
+
+def test_a_journal_without_a_jump_is_purged(app: Application, old: AgedJournal) -> None:
+    """A record a month is enough, and so is a journal that only began: then nothing is old."""
+    use_case = retention(app)
+    use_case._synchronised = lambda: None
+    assert use_case.purge(lambda *_: None, dry_run=False).count == 0
+    for days in range(1_980, -1, -30):
+        old.call(NOW - timedelta(days=days), NUMBERS[0])
+    assert use_case.purge(lambda *_: None, dry_run=False).count == 6
+
+
+def test_a_clock_that_nothing_keeps_right_is_refused(app: Application, old: AgedJournal) -> None:
+    """When the system says so; one that does not say is taken as it is."""
+    old.call(NOW, NUMBERS[0])
+    use_case = retention(app)
+    for answer in (True, None):
+        use_case._synchronised = lambda answer=answer: answer  # type: ignore[misc]
+        assert use_case.purge(lambda *_: None, dry_run=False).count == 0
+    use_case._synchronised = lambda: False
+    with pytest.raises(InputRejected, match="nothing keeps the clock of this machine right"):
+        use_case.purge(lambda *_: None, dry_run=False)
+    assert use_case.purge(lambda *_: None, dry_run=False, trust_clock=True).count == 0
+
+
+def test_calls_are_recorded_while_a_reader_holds_up_a_wipe(app: Application, old: AgedJournal) -> None:
+    """A check of the chain, an export: it keeps the purge from its end, and nobody else."""
+    old.call(NOW, NUMBERS[0])
+    appended, told = threading.Semaphore(0), []
+    with closing(connect(app.settings.journal.path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM records").fetchone()
+        old.call(NOW, NUMBERS[0])
+
+        def wait(_: float) -> None:
+            appended.acquire(timeout=5)
+
+        purge = JournalPurge(app.journal, pause=wait)
+        wipe = threading.Thread(target=lambda: told.append(purge.wipe()))
+        wipe.start()
+        while wipe.is_alive():
+            app.journal.append([Event.of(EventType.AGENT_STOPPED, {})], Deadline.after_ms(1_000))
+            appended.release()
+        wipe.join()
+        assert told == [False]
+
+        def end(_: float) -> None:
+            reader.rollback()
+
+        assert JournalPurge(app.journal, pause=end).wipe()
 
 
 def test_two_purges_at_once_count_each_body_once(app: Application, old: AgedJournal, site: Bmn) -> None:

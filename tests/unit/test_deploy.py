@@ -46,13 +46,28 @@ def test_the_purge_runs_every_night_with_no_more_rights_than_the_service() -> No
     """As the same user, in the same folder; a night in which the machine was off is made up for."""
     purge, service = unit_of("bmn-purge.service")["Service"], unit_of("bmn.service")["Service"]
     assert purge["ExecStart"] == service["ExecStart"].replace("bmn serve", "bmn journal purge")
-    own = {"Type", "ExecStart", "Nice", "IOSchedulingClass"}
+    own = {"Type", "ExecStart", "Nice", "IOSchedulingClass", "SystemCallFilter"}
     of_service = {"ExecStart", "Restart", "RestartSec", "TimeoutStopSec", "LimitNOFILE"}
+    of_service |= {"ProtectClock", "SystemCallFilter"}
     assert {name: purge[name] for name in purge if name not in own} == {
         name: service[name] for name in service if name not in of_service
     }
+    assert purge["CapabilityBoundingSet"] == "", "so that it cannot set the clock"
     timer = unit_of("bmn-purge.timer")["Timer"]
     assert (timer["OnCalendar"], timer["Persistent"]) == ("*-*-* 03:30", "yes")
+
+
+def test_the_purge_waits_for_the_clock_and_may_ask_whether_it_is_right() -> None:
+    """Filters that are named later take from the ones before or add to them; ProtectClock would beat them all."""
+    unit = unit_of("bmn-purge.service")
+    assert unit["Unit"]["After"] == "time-sync.target"
+    assert "ProtectClock" not in unit["Service"]
+    lines = (ROOT / "deploy/systemd/bmn-purge.service").read_text().splitlines()
+    assert [line.partition("=")[2] for line in lines if line.startswith("SystemCallFilter=")] == [
+        "@system-service",
+        unit_of("bmn.service")["Service"]["SystemCallFilter"],
+        "adjtimex clock_adjtime",
+    ]
 
 
 def test_the_dashboard_is_held_as_tight_as_the_agent_and_never_in_its_way() -> None:

@@ -61,7 +61,7 @@ def verify(expect: Anchor | None, as_json: bool) -> None:
 @journal.command(short_help="Remove the bodies of records that are past their retention.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would go.")
 @click.option("--vacuum", is_flag=True, help="Write the file anew, smaller. Calls are blocked meanwhile.")
-@click.option("--trust-clock", is_flag=True, help="The newest record is more than a month old, and that is right.")
+@click.option("--trust-clock", is_flag=True, help="The clock is right, whatever makes it look wrong.")
 @output.json_option
 def purge(dry_run: bool, vacuum: bool, trust_clock: bool, as_json: bool) -> None:
     """Remove what is past its period ([retention] in the configuration): bodies, and the numbers in the indexes.
@@ -69,6 +69,9 @@ def purge(dry_run: bool, vacuum: bool, trust_clock: bool, as_json: bool) -> None
     What is in force stays: opt-outs, registrations taken in calls, customers, and wishes that the registrar does not
     have yet. What ended counts from its end. The chain stays whole (bmn journal verify tells how many bodies went), and
     a journal.purged says what went. Calls are screened meanwhile.
+
+    A clock that may be wrong is refused, for it would take too much: one that nothing keeps right, or that went on by
+    more than a month between two records or since the last one. --trust-clock says that it is right.
 
     Backups and documents that were exported are not touched. Exit code 1 when the bodies went but a reader kept a copy
     of them in the write-ahead log: run it again.
