@@ -21,6 +21,7 @@ from agent.domain.dossier_reading import Period, read_dossier
 from agent.domain.dossier_unknowns import Surroundings
 from agent.domain.journal_events import Event, EventType, Record
 from agent.domain.merkle import Proofs
+from agent.domain.model import Campaign
 from agent.domain.phone_number import PhoneNumber
 from agent.domain.ports import Journal, Progress
 from agent.domain.profile import Profile
@@ -114,6 +115,7 @@ class Evidence:
         read: Callable[[SealedRecord], Record],
         journal: Journal,
         profiles: Mapping[str, Profile],
+        campaigns: Mapping[str, Campaign],
         clock: Callable[[], datetime],
         version: str,
         by: str,
@@ -123,6 +125,7 @@ class Evidence:
         self._read = read
         self._journal = journal
         self._profiles = profiles
+        self._campaigns = campaigns
         self._clock = clock
         self._version = version
         self._by = by
@@ -203,6 +206,7 @@ class Evidence:
             period,
             self._profiles,
             profile,
+            self._campaigns,
             records,
             {str(one.body["generation"]): one for one in map(self._read, loads)},
             Surroundings(

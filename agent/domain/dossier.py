@@ -22,7 +22,7 @@ class RegisterAnswer(StrEnum):
     LISTED = "listed"
     """Yes: an entry of that load covered the campaign."""
     OWN_REGISTRATION = "own_registration"
-    """Yes: a registration taken in one of our own calls was in force. Whether the load had it too is not recorded."""
+    """Yes: what was registered in our own calls covered the campaign. Whether the load had it too is not recorded."""
     NOT_LISTED = "not_listed"
     """No entry of that load, and no registration of our own, covered the campaign."""
     NOT_ASKED = "not_asked"

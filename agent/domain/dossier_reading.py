@@ -24,9 +24,10 @@ from agent.domain.dossier import (
 )
 from agent.domain.dossier_unknowns import Surroundings, lineage, unknowns
 from agent.domain.journal_events import EventType, Record
-from agent.domain.model import Generation, Reason, Verdict
+from agent.domain.model import Blocked, Campaign, Generation, Reason, Verdict
 from agent.domain.phone_number import PhoneNumber
 from agent.domain.profile import Profile
+from agent.domain.rules import entry_reason
 from agent.domain.standing import STANDING_EVENTS, standing
 
 LASTING: Final = STANDING_EVENTS | {EventType.CUSTOMER_ADDED, EventType.CUSTOMER_REMOVED}
@@ -68,14 +69,18 @@ def read_dossier(
     period: Period,
     profiles: Mapping[str, Profile],
     profile: Profile,
+    campaigns: Mapping[str, Campaign],
     records: Sequence[Record],
     loads: Mapping[str, Record],
     around: Surroundings,
 ) -> Dossier:
-    """Fold ``records`` (those of the number and those that name it, in order) and ``loads`` (by generation)."""
+    """Fold ``records`` (those of the number and those that name it, in order) and ``loads`` (by generation).
+
+    ``campaigns`` are those of the configuration: what a call was for is not in its record.
+    """
     calls = calls_in(records, period)
     shown = [record for record in records if belongs(record, period, calls)]
-    attempts = tuple(_attempts(shown, calls, profiles, records, loads))
+    attempts = tuple(_attempts(shown, calls, profiles, campaigns, records, loads))
     entries = tuple(_entry(one, period) for one in shown if one.body.get("call") not in calls)
     rests_on = {record.seq for record in shown} | {one.record for item in attempts for one in lineage(item.load)}
     return Dossier(
@@ -98,6 +103,7 @@ def _attempts(
     shown: Sequence[Record],
     calls: frozenset[str],
     profiles: Mapping[str, Profile],
+    campaigns: Mapping[str, Campaign],
     records: Sequence[Record],
     loads: Mapping[str, Record],
 ) -> Iterator[Attempt]:
@@ -112,16 +118,22 @@ def _attempts(
         generation = _text(screened, "generation")
         loaded = None if generation is None else loads.get(generation)
         load = None if loaded is None or profile is None else _load(loaded, profile, loads)
-        yield _attempt(screened, of_call, profile, load, [one for one in records if one.seq < screened.seq])
+        before = [one for one in records if one.seq < screened.seq]
+        yield _attempt(screened, of_call, profile, campaigns.get(str(screened.body["campaign"])), load, before)
 
 
 def _attempt(
-    screened: Record, of_call: Sequence[Record], profile: Profile | None, load: Load | None, before: Sequence[Record]
+    screened: Record,
+    of_call: Sequence[Record],
+    profile: Profile | None,
+    campaign: Campaign | None,
+    load: Load | None,
+    before: Sequence[Record],
 ) -> Attempt:
     body, reason = screened.body, Reason(str(screened.body["reason"]))
     story = CallStory.of(of_call)
     assert story is not None
-    registered = _registered(reason, story.profile, before)
+    registered = _registered(reason, story.profile, campaign, before)
     customers = _customers(before, story.seller) if reason is Reason.EXEMPT_CUSTOMER else {}
     return Attempt(
         call=story.call,
@@ -157,14 +169,17 @@ def _attempt(
     )
 
 
-def _registered(reason: Reason, profile: str, before: Sequence[Record]) -> RegisterAnswer:
+def _registered(reason: Reason, profile: str, campaign: Campaign | None, before: Sequence[Record]) -> RegisterAnswer:
+    """An own registration counts where it alone gives the reason; of a campaign unknown by now, only all does."""
     if reason is Reason.NOT_REGISTERED:
         return RegisterAnswer.NOT_LISTED
     if reason not in _REGISTERED:
         return RegisterAnswer.NOT_ASKED
-    own = standing(before).registrations
-    in_force = any(blocks and entry[0] == profile for entry, blocks in own.items())
-    return RegisterAnswer.OWN_REGISTRATION if in_force else RegisterAnswer.LISTED
+    entries = standing(before).registrations.items()
+    own = frozenset(blocked for (key, blocked), in_force in entries if in_force and key == profile)
+    for_all = Reason.REGISTERED if Blocked.ALL in own else None
+    alone = for_all if campaign is None else entry_reason(own, campaign)
+    return RegisterAnswer.OWN_REGISTRATION if alone is reason else RegisterAnswer.LISTED
 
 
 def _window(screened: Record, reason: Reason, profile: Profile | None, load: Load | None) -> WindowAnswer:

@@ -86,8 +86,11 @@ def register_is_loaded_and_fresh(call: Call, facts: Facts, profile: Profile, now
 
 def register_entry_blocks(call: Call, facts: Facts, profile: Profile, now: datetime) -> Reason | None:
     """The register's entry, or a registration taken in our own calls, covers what this campaign is for."""
-    campaign = _campaign(call)
-    blocked = facts.register_entry | facts.own_registration
+    return entry_reason(facts.register_entry | facts.own_registration, _campaign(call))
+
+
+def entry_reason(blocked: frozenset[Blocked], campaign: Campaign) -> Reason | None:
+    """Why entries that block ``blocked`` stand against ``campaign``; None when they leave it alone."""
     if Blocked.ALL in blocked:
         return Reason.REGISTERED
     if Blocked.ALL_EXCEPT_CHARITIES in blocked and not campaign.for_charity:

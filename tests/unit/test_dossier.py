@@ -15,13 +15,18 @@ from agent.domain.dossier import Attempt, Dossier, RegisterAnswer, UnknownKind, 
 from agent.domain.dossier_reading import Period, read_dossier
 from agent.domain.dossier_unknowns import Surroundings
 from agent.domain.journal_events import FIELDS, EventType, JsonValue, Record
-from agent.domain.model import Notice, Reason, Verdict
+from agent.domain.model import Notice, Purpose, Reason, Sector, Verdict
 from agent.domain.profile import NL_BMNR, PROFILES
 from agent.evidence import days
 from agent.finishing import EndedBy
 from agent.notices import NoticeEnd
-from tests.unit.builders import NOW, NUMBER
+from tests.unit.builders import NOW, NUMBER, a_campaign
 
+CAMPAIGNS = {
+    "energy": a_campaign(),
+    "finance": a_campaign(sector=Sector.FINANCE, key="finance"),
+    "charity": a_campaign(Purpose.CHARITY, key="charity"),
+}
 GENERATION = "20261120T080000-aaaa"
 GENERAL = {
     *(UnknownKind.BEFORE_JOURNAL, UnknownKind.ANSWERED, UnknownKind.OFFER, UnknownKind.HEARD, UnknownKind.REDIS),
@@ -60,7 +65,7 @@ class Told:
         surroundings = Surroundings(journal="j", upto=99, begins=NOW - timedelta(days=9), **here)
         whole = period or Period(since=NOW - timedelta(days=1), until=NOW + timedelta(days=1))
         known = {str(load.body["generation"]): load for load in loads}
-        return read_dossier(NUMBER, whole, PROFILES, NL_BMNR, self.records, known, surroundings)
+        return read_dossier(NUMBER, whole, PROFILES, NL_BMNR, CAMPAIGNS, self.records, known, surroundings)
 
     def attempt(self, *loads: Record) -> Attempt:
         """The only call."""
@@ -115,6 +120,40 @@ def test_an_own_registration_is_told_apart_from_the_register() -> None:
     undone.call(Reason.REGISTERED)
     undone.choice(Answer.REGISTER_WITH_CHARITIES)
     assert undone.attempt().registered is RegisterAnswer.LISTED
+
+
+ALL = (Answer.REGISTER_WITH_CHARITIES,)
+BUT_CHARITIES = (Answer.REGISTER_WITHOUT_CHARITIES,)
+ENERGY = (Answer.REGISTER, Answer.THIS_SECTOR, Answer.NOT_CHARITIES)
+
+
+@pytest.mark.parametrize(
+    ("said", "campaign", "reason", "own"),
+    [
+        (ALL, "energy", Reason.REGISTERED, True),
+        (ALL, "charity", Reason.REGISTERED, True),
+        (ALL, "of last year", Reason.REGISTERED, True),
+        (ALL, "finance", Reason.REGISTERED_SECTOR, False),
+        (BUT_CHARITIES, "energy", Reason.REGISTERED, True),
+        (BUT_CHARITIES, "charity", Reason.REGISTERED, False),
+        (BUT_CHARITIES, "charity", Reason.REGISTERED_CHARITIES, False),
+        (BUT_CHARITIES, "of last year", Reason.REGISTERED, False),
+        (ENERGY, "energy", Reason.REGISTERED_SECTOR, True),
+        (ENERGY, "energy", Reason.REGISTERED, False),
+        (ENERGY, "finance", Reason.REGISTERED_SECTOR, False),
+        (ENERGY, "charity", Reason.REGISTERED_CHARITIES, False),
+    ],
+)
+def test_an_own_registration_counts_for_what_it_blocks(
+    said: tuple[Answer, ...], campaign: str, reason: Reason, own: bool
+) -> None:
+    """Where it does not give the reason by itself, the load had an entry."""
+    told = Told()
+    for answer in said:
+        source = Source.AGENT if said in (ALL, BUT_CHARITIES) else Source.CONSUMER
+        told.choice(answer, source, at=NOW - timedelta(days=5), call="c0")
+    told.call(reason, campaign=campaign)
+    assert told.attempt().registered is (RegisterAnswer.OWN_REGISTRATION if own else RegisterAnswer.LISTED)
 
 
 @pytest.mark.parametrize(
