@@ -94,12 +94,12 @@ class JournalSnapshot:
 
     def purged(self, period: Period) -> int:
         """How many bodies were purged by retention from spans of time that touch the period."""
-        since, until = period.since.isoformat(), period.until.isoformat()
-        query = (
-            "SELECT coalesce(sum(json_extract(body, '$.count')), 0) FROM records "
-            "WHERE type = ? AND json_extract(body, '$.first_at') < ? AND json_extract(body, '$.last_at') >= ?"
-        )
-        count: int = self._connection.execute(query, (EventType.JOURNAL_PURGED, until, since)).fetchone()[0]
+        count = 0
+        for sealed in self._sealed("type = ?", (EventType.JOURNAL_PURGED,)):
+            body = record_of(sealed).body
+            first, last = (datetime.fromisoformat(str(body[name])) for name in ("first_at", "last_at"))
+            if first < period.until and last >= period.since:
+                count += int(str(body["count"]))
         return count
 
     def scrubs(self, period: Period) -> int:

@@ -18,12 +18,12 @@ import pytest
 
 from agent import bootstrap
 from agent.adapters.evidence_files import evidence_draft
-from agent.adapters.journal_evidence import JournalSnapshot
+from agent.adapters.journal_evidence import JournalEvidence, JournalSnapshot
 from agent.bootstrap import Application, evidence, retention
 from agent.domain.choice import Answer, Source
 from agent.domain.deadline import Deadline
 from agent.domain.errors import InputRejected, JournalUnavailable
-from agent.domain.journal_events import EventType
+from agent.domain.journal_events import Event, EventType
 from agent.domain.phone_number import PhoneNumber
 from agent.domain.profile import NL_BMNR
 from agent.domain.sealed_record import SealedRecord
@@ -307,6 +307,28 @@ def test_only_the_days_that_were_asked_for(site: Bmn) -> None:
         "evidence", NUMBER, "--out", out, "--from", "2026-03-02", "--to", "2026-03-01", code=2
     )
     assert "--from" in site("evidence", NUMBER, "--out", out, "--from", "1-3-2026", code=2)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "count"),
+    [
+        (date(2026, 4, 1), None, 7),
+        (None, date(2026, 3, 31), 0),
+        (date(2026, 4, 1), date(2026, 4, 1), 7),
+        (date(2026, 4, 2), None, 0),
+        (date(2026, 3, 31), date(2026, 3, 31), 0),
+    ],
+)
+def test_what_was_purged_counts_on_its_own_day(
+    app: Application, first: date | None, last: date | None, count: int
+) -> None:
+    """From 0:30 to 1:30 in Amsterdam, which is the evening before in UTC."""
+    span = {"first_at": "2026-03-31T22:30:00+00:00", "last_at": "2026-03-31T23:30:00+00:00"}
+    purged = Event.of(EventType.JOURNAL_PURGED, {"count": 7, "counts": {"call.screened": 7}, **span})
+    app.journal.append([purged], Deadline.after_ms(5_000))
+    place = app.settings.journal
+    with JournalEvidence(place.path, place.key_path).snapshot() as snapshot:
+        assert snapshot.purged(days(NL_BMNR, first, last, NOW)) == count
 
 
 def test_a_file_that_is_there_or_is_no_document_is_refused(site: Bmn, tmp_path: Path) -> None:
