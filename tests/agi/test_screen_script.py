@@ -26,6 +26,7 @@ from deploy.lab.agent_service import AgentService, bmn
 from deploy.lab.redis_server import PrivateRedis
 from tests.agi.fake_asterisk import FakeAsterisk, environment
 from tests.conftest import write_configuration
+from tests.integration.test_history import an_old_journal
 
 ANSWER = ("BMN_VERDICT", "BMN_REASON", "BMN_NUMBER", "BMN_CALL", "BMN_NOTICE")
 SCREEN_SETS = f"SET VARIABLE ARRAY({','.join(ANSWER)}) "
@@ -306,6 +307,21 @@ def test_the_classic_script_gives_the_same_verdict(site: Site) -> None:
     assert (line["event"], line["source"], line["number"]) == ("call.screened", "classic_agi", "061****678")
 
 
+def test_the_classic_script_leaves_an_older_journal_to_a_command(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bringing it up to date may take longer than a call waits: no verdict is no call, and the log says what to do."""
+    path = tmp_path / "old" / "journal.db"
+    path.parent.mkdir()
+    an_old_journal(path, monkeypatch, 10)
+    site.environment["BMN_JOURNAL"] = str(path)
+    out, err, code = _talk(site, "0612345678", "energy", "agent-1")
+    assert (out, code) == ("", 3)
+    assert "of an older version of this software: bmn log brings it up to date" in err
+    with closing(sqlite3.connect(path)) as journal:
+        assert journal.execute("PRAGMA user_version").fetchone() == (1,)
+
+
 def test_there_is_an_executable_for_each_script() -> None:
     """``BMN_AGI`` may be the folder of them; the dialplan names the script behind it."""
     folder = Path(__file__).parents[2] / "deploy" / "agi"
@@ -315,6 +331,12 @@ def test_there_is_an_executable_for_each_script() -> None:
 
 def _classic(site: Site, *arguments: str) -> tuple[str, list[dict[str, Any]], int]:
     """Run the classic script: what it said to Asterisk, what it logged, and its exit code."""
+    out, err, code = _talk(site, *arguments)
+    return out, [json.loads(line) for line in err.splitlines()], code
+
+
+def _talk(site: Site, *arguments: str) -> tuple[str, str, int]:
+    """The same with all that is on stderr."""
     process = subprocess.Popen(
         [str(Path(sys.executable).parent / "bmn"), "agi", "screen", *arguments],
         env={**os.environ, **site.environment},
@@ -324,4 +346,4 @@ def _classic(site: Site, *arguments: str) -> tuple[str, list[dict[str, Any]], in
     )
     lines = environment("bmn", *arguments, classic=True)
     out, err = process.communicate(("\n".join([*lines, "", ""]) + "200 result=1\n").encode(), timeout=20)
-    return out.decode(), [json.loads(line) for line in err.decode().splitlines()], process.returncode
+    return out.decode(), err.decode(), process.returncode

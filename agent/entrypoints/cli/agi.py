@@ -33,7 +33,7 @@ def agi(script: str, arguments: tuple[str, ...]) -> None:
     """
     config = context.settings()
     logs.configure(config.logs.level)
-    with bootstrap(config) as app:
+    with bootstrap(config, progress=None) as app:  # a call cannot wait for a journal to be brought up to date
         scripts = AgiScripts(app, "classic_agi")
 
         def failed(request: AgiRequest, channel: AgiChannel) -> None:
