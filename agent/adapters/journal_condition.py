@@ -39,21 +39,35 @@ def condition_of(path: Path, key_path: Path) -> JournalCondition:
 def _newest(connection: sqlite3.Connection, key: bytes) -> tuple[str, int, int | None]:
     """What is wrong with the newest records, how many were looked at, and when the last one was made."""
     connection.execute("BEGIN")  # one snapshot
-    head, head_link = connection.execute("SELECT seq, link FROM state").fetchone()
+    journal, head, head_link = connection.execute("SELECT journal, seq, link FROM state").fetchone()
+    first = max(1, head - _LOOKED_AT + 1)
+    before = (first - 1, _link_before(connection, key, journal, first))
+    if not before[1]:
+        return f"record {before[0]} of the journal is missing", 0, None
     rows = connection.execute(
         "SELECT seq, at, type, salt, CAST(body AS BLOB), digest, link FROM records WHERE seq >= ? ORDER BY seq",
-        (head - _LOOKED_AT,),
+        (first,),
     ).fetchall()
-    before: tuple[int, bytes] | None = None
     last_us = None
     for seq, at_us, event_type, salt, body, digest, link in rows:
-        if before is not None and seq != before[0] + 1:
+        if seq != before[0] + 1:
             return f"record {before[0] + 1} of the journal is missing", 0, last_us
+        if body is None and salt != chain.purge_mark(key, seq, link):
+            return f"record {seq} of the journal has no body, and no purge took it", 0, last_us
         if body is not None and chain.digest(salt, body) != digest:
             return f"record {seq} of the journal was altered", 0, last_us
-        if before is not None and chain.link(key, before[1], seq, at_us, event_type, digest) != link:
+        if chain.link(key, before[1], seq, at_us, event_type, digest) != link:
             return f"record {seq} of the journal was altered, replaced or moved", 0, last_us
         before, last_us = (seq, link), at_us
-    if before is not None and before != (head, head_link):
+    if before != (head, head_link):
         return f"the journal ends at record {before[0]}, and its seal is on record {head}", 0, last_us
     return "", len(rows), last_us
+
+
+def _link_before(connection: sqlite3.Connection, key: bytes, journal: str, first: int) -> bytes:
+    """What record ``first`` must link to; empty when the record before it is missing."""
+    if first == 1:
+        return chain.first_link(key, journal)
+    row = connection.execute("SELECT link FROM records WHERE seq = ?", (first - 1,)).fetchone()
+    link: bytes = b"" if row is None else row[0]
+    return link

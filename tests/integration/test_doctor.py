@@ -16,11 +16,15 @@ import pytest
 import redis
 
 from agent.adapters.agi_health import ask_health
+from agent.adapters.journal_condition import condition_of
+from agent.adapters.sqlite_journal import SqliteJournal
 from agent.adapters.system_clock import synchronised
 from agent.config import load_settings
 from agent.dialplan_names import BMN_HEALTH, DIALPLAN_REASONS, SCRIPT_HEALTH
 from agent.domain.condition import ServiceUnavailable
+from agent.domain.deadline import Deadline
 from agent.domain.dialogue import NL_BMNR_NOTICE, prompt_names
+from agent.domain.journal_events import Event, EventType
 from agent.entrypoints.expected_dialplan import EXPECTED
 from agent.health_checks import agent_prompt_names
 from deploy.lab.agent_service import AgentService, bmn
@@ -154,6 +158,36 @@ def test_a_journal_that_was_altered_or_exposed_is_told(patient: Patient) -> None
         journal.execute("UPDATE records SET body = replace(body, 'register.csv', 'register.txt')")
     (found,) = patient.ailments(code=1)
     assert found["what"] == "record 1 of the journal was altered"
+
+
+@pytest.mark.parametrize("salt", ["NULL", "zeroblob(32)", "salt"])
+def test_a_body_that_was_torn_out_is_told(patient: Patient, salt: str) -> None:
+    """One that a purge took has its mark, and no other."""
+    with closing(sqlite3.connect(patient.journal)) as journal, journal:
+        journal.execute(f"UPDATE records SET body = NULL, salt = {salt} WHERE seq = 1")
+    told = [found["what"] for found in patient.ailments(code=1)]
+    assert "record 1 of the journal has no body, and no purge took it" in told
+
+
+@pytest.mark.parametrize("records", [0, 1, 999, 1_000, 1_001, 1_500])
+def test_the_newest_thousand_records_are_looked_at(tmp_path: Path, records: int) -> None:
+    """With the link of the one before, and no more; those that were purged hold."""
+    path, key_path = tmp_path / "journal.db", tmp_path / "journal.key"
+    with SqliteJournal(path, key_path) as journal:
+        stopped = Event.of(EventType.AGENT_STOPPED, {})
+        if records:
+            journal.append([stopped] * records, Deadline.after_ms(5_000))
+        if records > 5:
+            purged = Event.of(EventType.JOURNAL_PURGED, {"count": 1})
+            journal.purge(purged, [records - 3], Deadline.after_ms(5_000))
+            records += 1
+    found = condition_of(path, key_path)
+    assert (found.problem, found.checked) == ("", min(records, 1_000))
+    first = max(1, records - 999)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE records SET at = at + 1 WHERE seq = ?", (first,))
+    wrong = "" if records == 0 else f"record {first} of the journal was altered, replaced or moved"
+    assert condition_of(path, key_path).problem == wrong
 
 
 def test_what_waits_in_the_outbox_is_told(patient: Patient, redis_url: str) -> None:
