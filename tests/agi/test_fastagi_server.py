@@ -21,6 +21,7 @@ from agent.adapters.agi_values import AgiRequest
 from agent.entrypoints.agi_session import Observer
 from agent.entrypoints.fastagi import FastAgiServer, Limits, Script
 from tests.agi.fake_asterisk import FakeAsterisk, environment
+from tests.waiting import until
 
 WAIT_S = 5.0
 ALLOWED = {"BMN_VERDICT": "allow", "BMN_REASON": "not_registered", "BMN_NUMBER": "+31612345678"}
@@ -326,7 +327,7 @@ def test_the_deadline_counts_from_the_arrival_not_from_the_worker(bench: Bench) 
     with closing(Peer(address)) as peer:
         peer.fake.send_environment("screen")
         arrived = monotonic()
-        wait_until(lambda: peer.waits_ms() > 200)
+        until(lambda: peer.waits_ms() > 200)
         bench.release.set()
         with busy:
             busy.expect_variables(**ALLOWED).confirm()
@@ -342,7 +343,7 @@ def test_a_request_that_waited_too_long_is_answered_as_overloaded(bench: Bench) 
     bench.entered.get(timeout=WAIT_S)
     with closing(Peer(address)) as peer:
         peer.fake.send_environment("screen")
-        wait_until(lambda: peer.waits_ms() > 150)
+        until(lambda: peer.waits_ms() > 150)
         bench.release.set()
         with busy:
             busy.expect_variables(**ALLOWED).confirm()
@@ -405,7 +406,7 @@ def test_too_many_long_sessions_are_answered_as_overloaded(bench: Bench) -> None
         assert bench.seen.next()[0] == "overloaded"
         bench.release.set()
         first.expect_variables(**ALLOWED).confirm().expect_end()
-    wait_until(lambda: served_long(address))
+    until(lambda: served_long(address))
 
 
 def test_a_broken_long_handler_is_answered_for_and_frees_its_place(bench: Bench) -> None:
@@ -433,7 +434,7 @@ def test_stop_serves_the_backlog_and_frees_the_port(bench: Bench) -> None:
         bench.entered.get(timeout=WAIT_S)
         with ThreadPoolExecutor(1) as pool:
             stopped = pool.submit(server.stop, WAIT_S)
-            wait_until(lambda: server.stopping)
+            until(lambda: server.stopping)
             bench.release.set()
             busy.expect_variables(**ALLOWED).confirm().expect_end()
             waiting.expect_variables(**ALLOWED).confirm().expect_end()
@@ -505,10 +506,3 @@ def served_long(address: tuple[str, int]) -> bool:
         command = asterisk.read_command()
         asterisk.send("200 result=1\n")
         return "not_registered" in command
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Bounded."""
-    until = monotonic() + WAIT_S
-    while not condition():
-        assert monotonic() < until, "it did not happen"
