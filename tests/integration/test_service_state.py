@@ -17,7 +17,8 @@ from agent.domain.registration import RegistrationState
 from agent.service_state import Due, OpenRegistrations, ServiceState, State
 from deploy.lab.redis_server import PrivateRedis
 from tests.conftest import load_register, wired
-from tests.integration.test_choices import EMPTY, answered, call, export, press
+from tests.integration.test_choices import EMPTY, call, press
+from tests.integration.test_registrations import answered, export
 from tests.waiting import until
 
 
