@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from agent.domain.errors import InputRejected
+from agent.domain.errors import ImportUnderWay
 from agent.domain.ports import GenerationChanges, Generations, Journal
 from agent.domain.register_history import register_history
 
@@ -45,7 +45,7 @@ class GenerationKeeping:
         try:
             with self._generations.changing(profile) as changes:
                 retired = changes.retire(self._to_keep(profile))
-        except InputRejected:  # an import or rollback is under way
+        except ImportUnderWay:  # an import or rollback is under way
             return ()
         self._generations.free(profile, retired)
         return retired

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final
 
 from agent.domain.deadline import Deadline
-from agent.domain.errors import InputRejected, JournalUnavailable, LookupUnavailable
+from agent.domain.errors import ImportUnderWay, InputRejected, JournalUnavailable, LookupUnavailable
 from agent.domain.journal_events import Event, EventType, JsonValue
 from agent.domain.model import Blocked, Generation
 from agent.domain.ports import GenerationChanges, Generations, Journal, Progress, RegisterFile
@@ -22,7 +22,15 @@ from agent.domain.register_history import RegisterHistory, register_history
 from agent.generation_keeping import GenerationKeeping
 from agent.outbox import Outbox
 from agent.register_deltas import DeltaOptions, check_removals, check_sequence, read_lineage
-from agent.register_records import OpenFile, as_of_day, as_recorded, combined_sha256, described, recorded_files
+from agent.register_records import (
+    OpenFile,
+    as_of_day,
+    as_recorded,
+    combined_sha256,
+    described,
+    is_same_load,
+    recorded_files,
+)
 from agent.register_rows import Note, Rows, ignore, read_rows
 from agent.registers import require_in_force
 
@@ -103,16 +111,18 @@ class RegisterLoading:
         self._outbox.drain()
         loaded = self._history(profile).in_force
         current = self._generations.current(profile.key)
-        asked = (loaded.body["generation"] if loaded is not None else None, options.as_of, combined_sha256(files))
-        if current is not None and (current.id, current.as_of, current.sha256) == asked:
+        if current is not None and is_same_load(loaded, current, files, options.as_of):
             return Imported(generation=current, counts={}, lines=0, duplicates=0, freed=(), unchanged=True)
         try:
             self._check_dates(profile, options)
+            self._require_nobody_else(profile)
             read = self._read(profile, files, note=options.rejects, progress=progress)
             with self._generations.changing(profile.key) as changes:
                 self._check_dates(profile, options)  # again, for another import may have come in between
                 self._check_size(profile, read.numbers, options)
                 return self._load(profile, files, options.as_of, read, changes, progress)
+        except ImportUnderWay:
+            raise
         except InputRejected as error:
             self._journal_rejection(profile, files, options.as_of, error)
             raise
@@ -131,6 +141,7 @@ class RegisterLoading:
         self._outbox.drain()
         try:
             self._check_delta(profile, options)
+            self._require_nobody_else(profile)
             read = self._read(profile, [file], note=options.rejects, progress=progress)
             with self._generations.changing(profile.key) as changes:
                 base = self._check_delta(profile, options)
@@ -140,6 +151,8 @@ class RegisterLoading:
                 derived = changes.derive(generation, base, read.lists, read.removed, progress)
                 made = self._publish(derived.generation, derived.counts, [file], read, changes, base=base.id)
                 return replace(made, absent=derived.absent)
+        except ImportUnderWay:
+            raise
         except InputRejected as error:
             self._journal_rejection(profile, [file], options.as_of, error)
             raise
@@ -173,10 +186,20 @@ class RegisterLoading:
             error.add_note("the lists of the sellers were applied again; the register was not loaded")
             raise
         with self._generations.changing(profile.key) as changes:
+            now = self._history(profile).in_force
+            if now is None or now.seq != loaded.seq:
+                raise LookupUnavailable(
+                    "another load came into force meanwhile, so this one did not: bmn register status tells which"
+                )
             base = loaded.body.get("base")
             built_on = str(base) if base is not None else None
             imported = self._load(profile, own, as_of_day(loaded), read, changes, progress, base=built_on)
         return Rebuilt(applied=applied, in_force=imported.generation, reloaded=imported)
+
+    def _require_nobody_else(self, profile: Profile) -> None:
+        """Raise ``ImportUnderWay`` before the files are read, which may take minutes."""
+        with self._generations.changing(profile.key):
+            return
 
     def _read(self, profile: Profile, files: Sequence[RegisterFile], *, note: Note, progress: Progress) -> Rows:
         return read_rows(profile, files, self._max_rejected_percent, note, progress)
@@ -223,6 +246,7 @@ class RegisterLoading:
             "base": base,
             "by": self._by,
         }
+        changes.renew()
         self._journal.append([Event(EventType.REGISTER_LOADED, body)], Deadline.after_ms(_APPEND_TIMEOUT_MS))
         self._outbox.drain_recorded()
         require_in_force(self._generations, generation)

@@ -9,6 +9,7 @@ from typing import Any
 
 from agent.domain.errors import InputRejected
 from agent.domain.journal_events import JsonValue, Record
+from agent.domain.model import Generation
 from agent.domain.ports import RegisterFile
 
 OpenFile = Callable[[str, Mapping[str, str | None] | None], RegisterFile]
@@ -19,6 +20,16 @@ def combined_sha256(files: Sequence[RegisterFile]) -> str:
     """Of the one file; of the digests of all, in order, when there are several."""
     digests = [file.sha256 for file in files]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def is_same_load(loaded: Record | None, current: Generation, files: Sequence[RegisterFile], as_of: date) -> bool:
+    """Whether ``files`` are what is in force, to be read as they were read then; older records do not say how."""
+    if loaded is None or loaded.body["generation"] != current.id:
+        return False
+    if (current.as_of, current.sha256) != (as_of, combined_sha256(files)):
+        return False
+    readings = [item.get("reading") for item in files_of(loaded)]
+    return all(known in (None, dict(file.reading)) for known, file in zip(readings, files, strict=True))
 
 
 def described(files: Sequence[RegisterFile]) -> list[JsonValue]:

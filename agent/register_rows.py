@@ -38,7 +38,7 @@ class Rows:
     """Distinct numbers over all lists."""
     lines: int
     duplicates: int
-    """Lines that said nothing that an earlier line had not said."""
+    """Entries (a number on one list) that stood there before."""
     rejected: int
     """Lines that were wrong, and were left out."""
     problems: tuple[str, ...]

@@ -45,7 +45,8 @@ class Registers:
 
         A load that was itself rolled back from, or has no record, is never gone back to.
         """
-        with self._generations.changing(profile.key):
+        self._outbox.drain()  # before, for it may take long
+        with self._generations.changing(profile.key) as changes:
             self._outbox.drain()
             current = self._generations.current(profile.key)
             if current is None:
@@ -66,6 +67,7 @@ class Registers:
                 "from_generation": current.id,
                 "by": self._by,
             }
+            changes.renew()
             self._journal.append([Event(EventType.REGISTER_ROLLED_BACK, body)], Deadline.after_ms(_APPEND_TIMEOUT_MS))
             self._outbox.drain_recorded()
             require_in_force(self._generations, older[-1])

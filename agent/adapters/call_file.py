@@ -182,7 +182,7 @@ class CsvCallFile:
         whole_lines = 0
         cells: list[str | None] = []
         try:
-            for row in csv.reader(lines(), delimiter=self.layout.delimiter):
+            for row in csv.reader(lines(), delimiter=self.layout.delimiter, strict=True):
                 if broken:
                     break
                 sizes.append(len("".join(pending).encode(errors=ESCAPED)))

@@ -136,7 +136,7 @@ def _rows(lines: Sequence[str], delimiter: str) -> list[list[str]]:
     plain = (line.replace("\r", " ") + "\n" for line in lines)
     rows: list[list[str]] = []
     try:
-        for row in csv.reader(plain, delimiter=delimiter):
+        for row in csv.reader(plain, delimiter=delimiter, strict=True):
             rows.append(row)
             if len(rows) == _SAMPLE_ROWS:
                 break
@@ -176,9 +176,9 @@ def _column(file: str, asked: str | None, names: Sequence[str], shares: Sequence
         return _asked_column(file, asked, names, len(shares))
     known = [place for place, name in enumerate(names) if re.sub(r"[\W_\d]", "", name.lower()) in _NAMES]
     holding = [place for place, share in enumerate(shares) if share >= _NUMBER_SHARE]
-    if len(known) == 1:
+    if len(known) == 1 and set(holding) <= set(known):
         return known[0]
-    candidates = [place for place in known if place in holding] or holding
+    candidates = holding
     if len(candidates) == 1:
         return candidates[0]
     if not candidates:

@@ -87,7 +87,12 @@ class RedisBulkRun:
         prefixes, starts = np.unique(distinct // np.uint64(_SPAN), return_index=True)
         self._require_applied(applied)
         codes = self._ask(distinct, starts, [b"%d" % prefix for prefix in prefixes.tolist()])
-        if self._current() != self._pointer:
+        mark, pointer = self._server.pipeline_read(
+            [("GET", redis_keys.APPLIED), ("GET", redis_keys.current(self._campaign.profile))]
+        )
+        if self._mark.seq(mark) < applied:
+            raise ListsBehind("Redis lost meanwhile what it had applied")
+        if pointer != self._pointer:
             raise RegisterReplaced("another load of the register was put in force meanwhile")
         return codes[places]
 

@@ -16,7 +16,7 @@ from agent.adapters.redis_generation_sets import free, is_whole, memory_used, se
 from agent.adapters.redis_import_lock import ImportLock
 from agent.adapters.redis_values import entries_of, generation_from_text, generation_to_text
 from agent.domain.deadline import Deadline
-from agent.domain.errors import LookupUnavailable
+from agent.domain.errors import InputRejected, LookupUnavailable
 from agent.domain.model import Blocked, Generation
 from agent.domain.ports import Derived, GenerationChanges, Numbers, Progress
 
@@ -73,6 +73,10 @@ class _Changes:
         self._server = server
         self._profile = profile
         self._lock = lock
+
+    def renew(self) -> None:
+        """See ``agent.domain.ports.GenerationChanges``."""
+        self._lock.renew()
 
     def load(self, generation: Generation, lists: Mapping[Blocked, Numbers], progress: Progress) -> None:
         """See ``agent.domain.ports.GenerationChanges``."""
@@ -143,6 +147,8 @@ class _Changes:
                 counts[Blocked(key.rsplit(":", 1)[1])] += size
             if counts.total() != sum(sizes.values()) + difference.entries:
                 raise LookupUnavailable("Redis did not take all changes: the load was not put in force")
+            if counts.total() == 0:
+                raise InputRejected("these changes take every number out: an empty register is never put in force")
             derived = replace(generation, count=base.count + difference.numbers)
             self._list_as_complete(derived, counts.total(), known)
             return Derived(generation=derived, counts=dict(counts), absent=difference.absent)

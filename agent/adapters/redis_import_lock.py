@@ -14,7 +14,7 @@ import redis
 
 from agent.adapters import redis_keys
 from agent.adapters.redis_connection import RedisServer
-from agent.domain.errors import InputRejected, LookupUnavailable
+from agent.domain.errors import ImportUnderWay, LookupUnavailable
 
 _LOCK_MS: Final = 60_000
 _WAIT_S: Final = 1.0
@@ -33,12 +33,12 @@ class ImportLock:
         self.owner = f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(8)}"
 
     def __enter__(self) -> Self:
-        """Wait a moment for one that holds it just shortly. Raises ``InputRejected`` when another process keeps it."""
+        """Wait a moment for one that holds it just shortly. Raises ``ImportUnderWay`` when another process keeps it."""
         until = monotonic() + _WAIT_S
         while True:
             try:
                 self._take()
-            except InputRejected:
+            except ImportUnderWay:
                 if monotonic() >= until:
                     raise
                 sleep(_POLL_S)
@@ -51,7 +51,7 @@ class ImportLock:
             holder: str | None = pipe.get(self.key)
             if holder is not None and not _is_dead(holder):
                 host, pid, _ = holder.split(" ")
-                raise InputRejected(
+                raise ImportUnderWay(
                     f"another import or rollback is under way (process {pid} on {host}): wait for it to end"
                 )
             pipe.multi()
@@ -59,7 +59,7 @@ class ImportLock:
             try:
                 pipe.execute()
             except redis.WatchError as error:
-                raise InputRejected("another import or rollback has just begun: wait for it to end") from error
+                raise ImportUnderWay("another import or rollback has just begun: wait for it to end") from error
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(LookupUnavailable):  # lost already, or it ends by itself

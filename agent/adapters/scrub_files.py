@@ -100,8 +100,8 @@ def read_certificate(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_bytes())
     except OSError as error:
         raise InputRejected(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise InputRejected(f"{path.name} is no certificate of a scrub: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputRejected(f"{path.name} is no certificate of a scrub") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise InputRejected(f"{path.name} is no certificate of a scrub")
     return found

@@ -77,6 +77,10 @@ class InputRejected(BmnError):
         return cls(message, tuple(problems[:_SHOWN]), len(problems))
 
 
+class ImportUnderWay(InputRejected):
+    """Another process is changing the loads of this register; nothing is wrong with what was given."""
+
+
 class ConfigurationError(BmnError):
     """The configuration is wrong (exit code 2). ``problems`` lists every mistake, each in words."""
 

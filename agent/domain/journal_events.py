@@ -197,7 +197,7 @@ MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
         "dialled": "the number as it was dialled",
         "dialstatus": "DIALSTATUS of Asterisk",
         "digit": "the key that was pressed",
-        "duplicates": "lines that said nothing that an earlier line had not said",
+        "duplicates": "entries (a number on one list) that stood in the files before",
         "ended": "how the notice ended (agent.notices.NoticeEnd)",
         "ended_by": "who ended the conversation (agent.finishing.EndedBy)",
         "evidence": "where the proof of the sale is",

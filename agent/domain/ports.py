@@ -84,7 +84,7 @@ class Generations(Protocol):
     def changing(self, profile: str) -> AbstractContextManager[GenerationChanges]:
         """The right to change the loads of ``profile``, for one process at a time.
 
-        Raises ``InputRejected`` when another one has it.
+        Raises ``ImportUnderWay`` when another one has it.
         """
 
 
@@ -103,6 +103,9 @@ class Derived:
 class GenerationChanges(Protocol):
     """What may be done with the loads of a profile while one has the right to."""
 
+    def renew(self) -> None:
+        """Raise ``LookupUnavailable`` when the right was lost meanwhile, so that another load may be in force now."""
+
     def load(self, generation: Generation, lists: Mapping[Blocked, Numbers], progress: Progress) -> None:
         """Write a complete generation beside the others, without putting it in force.
 
@@ -118,7 +121,10 @@ class GenerationChanges(Protocol):
         removed: Numbers,
         progress: Progress,
     ) -> Derived:
-        """Write a complete generation that is ``base`` without ``removed`` and then with ``added``; as ``load``."""
+        """Write a complete generation that is ``base`` without ``removed`` and then with ``added``; as ``load``.
+
+        Raises ``InputRejected`` when nothing would be left.
+        """
 
     def retire(self, keep: Collection[str]) -> tuple[str, ...]:
         """Let go of all generations but those in ``keep`` and the one in force; returns their ids.

@@ -37,7 +37,7 @@ from agent.bootstrap import bootstrap, now_utc, register_loading
 from agent.config import load_settings
 from agent.domain.model import Blocked
 from agent.domain.profile import NL_BMNR, Profile
-from agent.entrypoints.cli.register import give_way
+from agent.entrypoints.cli import give_way
 from agent.register_loading import ImportOptions
 from deploy.lab.redis_server import PrivateRedis
 

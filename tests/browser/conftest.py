@@ -146,9 +146,9 @@ def make_calls(site: Site) -> None:
         site.finish(told["BMN_CALL"], seconds=20 + 7 * index)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """A headless Chromium."""
+    """A headless Chromium; not for longer, for it keeps this thread's event loop to itself."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     assert path, "there is no Chromium: deploy/prepare chromium installs one"
     expect.set_options(timeout=PATIENCE_MS)

@@ -15,6 +15,7 @@ from agent.domain.ports import RegisterBlock, RejectedLine
 from agent.domain.profile import Profile
 
 _NO_NUMBER: Final = "not a number of region {}"
+_NO_LIST: Final = "a removal takes the number out of every list, and names none"
 _NO_CHANGE: Final = "neither an addition nor a removal"
 
 
@@ -26,8 +27,12 @@ def read_block(lines: Lines, fields: Fields, profile: Profile) -> RegisterBlock:
     removed = ~everything if fields.removed is None else fields.removed
     good = numbers.is_not_null() & removed.is_not_null()
     words = None
+    named = polars.repeat(False, count, eager=True)
     if fields.blocked is not None:
-        words = _words(fields.blocked)
+        if fields.removed is not None:
+            named = removed.fill_null(False) & (fields.blocked.fill_null("") != "")
+            good = good & ~named
+        words = _words(fields.blocked.fill_null("all"))
         unknown = words.filter(~words["word"].is_in(list(Blocked)))
         bad = unknown.filter(~removed.gather(unknown["row"]).fill_null(False)) if len(unknown) else unknown
         good = good & ~polars.int_range(count, eager=True).is_in(bad["row"].to_list())
@@ -44,6 +49,8 @@ def read_block(lines: Lines, fields: Fields, profile: Profile) -> RegisterBlock:
     for row in (~good).arg_true():
         if row in faults:
             reason = f"unknown word {_shown(faults[row])!r}"
+        elif named[row]:
+            reason = _NO_LIST
         elif removed[row] is None:
             reason = _NO_CHANGE
         else:

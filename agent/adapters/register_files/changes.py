@@ -15,7 +15,7 @@ def _fields(lines: polars.Series, delimiter: str) -> Fields:
     sign = bare.str.slice(0, 1)
     numbers, blocked = columns(bare.str.slice(1), delimiter, 2)
     removed = sign.replace_strict({"+": False, "-": True}, default=None, return_dtype=polars.Boolean)
-    return Fields(numbers=numbers, blocked=blocked.fill_null("all"), removed=removed)
+    return Fields(numbers=numbers, blocked=blocked, removed=removed)
 
 
 CHANGES = Layout(name="changes", header="change,blocked", pattern=r'"?[+-][^,]*(?:,.*)?', fields=_fields, changes=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -52,6 +53,16 @@ _COMMANDS: Final = {
 }
 
 
+_CAN_WAIT: Final = frozenset({"evidence", "journal", "rebuild", "register", "scrub"})
+"""Commands that may work for long; a call cannot wait."""
+
+
+def give_way() -> None:
+    """Let whoever answers calls go first, from before the libraries are loaded."""
+    with contextlib.suppress(OSError):
+        os.nice(10)
+
+
 class _LazyGroup(click.Group):
     """Imports a command when it is used: a classic AGI script must not wait for the parts of the others."""
 
@@ -61,6 +72,8 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
+        if cmd_name in _CAN_WAIT:
+            give_way()
         module, attribute, _ = _COMMANDS[cmd_name]
         command: click.Command = getattr(import_module(module), attribute)
         return command

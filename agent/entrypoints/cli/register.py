@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -27,12 +25,6 @@ from agent.register_status import RegisterStatus
 @click.group()
 def register() -> None:
     """Load the do-not-call register, see what is loaded, roll a load back."""
-
-
-def give_way() -> None:
-    """Let whoever answers calls go first: a load can wait, a call cannot."""
-    with contextlib.suppress(OSError):
-        os.nice(10)
 
 
 _as_of_option = click.option(
@@ -91,9 +83,8 @@ def import_command(
     the load, and the register in force stays (exit code 4). Screening goes on meanwhile, and sees the new generation
     from one moment to the next.
     """
-    give_way()
     said = FileOptions(layout=layout, encoding=encoding, delimiter=delimiter)
-    with context.application() as app, output.progress_bar() as progress, RejectFile(rejects) as reject_file:
+    with context.application() as app, output.progress_bar() as progress, RejectFile(rejects, files) as reject_file:
         profile = context.chosen_profile(app.settings, profile_key)
         opened = [open_register_file(path, said) for path in files]
         options = ImportOptions(
@@ -148,9 +139,8 @@ def delta(
     other, in force from one moment to the next. Changes that build on another generation than the one in force, or that
     leave out some in between, are rejected (exit code 4).
     """
-    give_way()
     said = FileOptions(layout=layout, encoding=encoding, delimiter=delimiter, changes=True)
-    with context.application() as app, output.progress_bar() as progress, RejectFile(rejects) as reject_file:
+    with context.application() as app, output.progress_bar() as progress, RejectFile(rejects, [file]) as reject_file:
         profile = context.chosen_profile(app.settings, profile_key)
         options = DeltaOptions(
             as_of=as_of.date(),
@@ -217,7 +207,7 @@ def _print_imported(imported: Imported, status: RegisterStatus, as_json: bool) -
 
 def _print_lines(duplicates: int, rejected: int, problems: Sequence[str]) -> None:
     if duplicates:
-        click.echo(f"  taken once although repeated: {duplicates:,}")
+        click.echo(f"  entries that were there more than once, taken once: {duplicates:,}")
     if rejected:
         click.echo(f"warning: left out {counted(rejected, 'line')} that cannot be read", err=True)
     for problem in problems:
