@@ -308,6 +308,21 @@ def test_only_the_days_that_were_asked_for(site: Bmn) -> None:
     assert "--from" in site("evidence", NUMBER, "--out", out, "--from", "1-3-2026", code=2)
 
 
+def test_an_own_registration_is_held_against_the_campaign(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is configured: all but charities explains a block of energy, and none of a charity."""
+    old, blocked = AgedJournal(app, monkeypatch), {"verdict": "block", "reason": "registered"}
+    number = PhoneNumber(digits=OTHER.removeprefix("+"))
+    old.call(NOW - timedelta(hours=2), OTHER, call="c0")
+    old.say(NOW - timedelta(hours=2), OTHER, "c0", Source.AGENT, Answer.REGISTER_WITHOUT_CHARITIES)
+    for campaign in ("energy", "charity"):
+        old.call(NOW - timedelta(hours=1), OTHER, **blocked, campaign=campaign, call=campaign)
+    told = evidence(app).dossier(number, NL_BMNR, days(NL_BMNR, None, None, NOW)).attempts
+    assert [(one.campaign, one.registered) for one in told[-2:]] == [
+        ("energy", "own_registration"),
+        ("charity", "listed"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("first", "last", "count"),
     [

@@ -307,9 +307,14 @@ def test_a_journal_without_a_jump_is_purged(app: Application, old: AgedJournal) 
     assert use_case.purge(lambda *_: None, dry_run=False).count == 6
 
 
-def test_a_clock_that_nothing_keeps_right_is_refused(app: Application, old: AgedJournal) -> None:
+def test_a_clock_that_nothing_keeps_right_is_refused(
+    app: Application, old: AgedJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """When the system says so; one that does not say is taken as it is."""
     old.call(NOW, NUMBERS[0])
+    monkeypatch.setattr("agent.bootstrap.synchronised", lambda: False)
+    with pytest.raises(InputRejected, match="nothing keeps"):
+        purged(app, trust_clock=False)
     use_case = retention(app)
     for answer in (True, None):
         use_case._synchronised = lambda answer=answer: answer  # type: ignore[misc]

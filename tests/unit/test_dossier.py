@@ -154,6 +154,8 @@ def test_an_own_registration_counts_for_what_it_blocks(
         told.choice(answer, source, at=NOW - timedelta(days=5), call="c0")
     told.call(reason, campaign=campaign)
     assert told.attempt().registered is (RegisterAnswer.OWN_REGISTRATION if own else RegisterAnswer.LISTED)
+    told.records[-1].body["profile"] = "another"  # type: ignore[index]
+    assert told.attempt().registered is RegisterAnswer.LISTED
 
 
 @pytest.mark.parametrize(
