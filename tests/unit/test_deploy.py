@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import configparser
 import itertools
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from agent.config import AgiSettings
+from agent.domain.registration import Due
 from agent.entrypoints.dashboard.server import GRACE_S
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +55,13 @@ def test_the_purge_runs_every_night_with_no_more_rights_than_the_service() -> No
     }
     timer = unit_of("bmn-purge.timer")["Timer"]
     assert (timer["OnCalendar"], timer["Persistent"]) == ("*-*-* 03:30", "yes")
+
+
+def test_the_alert_of_registrations_is_about_those_that_are_near_their_deadline() -> None:
+    """As the doctor and the dashboard have it: a share of the metric that has all of them."""
+    rules = (ROOT / "deploy/prometheus/bmn.rules.yml").read_text()
+    (near,) = re.findall(r'bmn_registrations_pending\{due=~"([^"]+)"\}', rules)
+    assert near.split("|") == [due for due in Due if due.is_near]
 
 
 def test_the_dashboard_is_held_as_tight_as_the_agent_and_never_in_its_way() -> None:
