@@ -511,6 +511,21 @@ def test_a_notice_that_never_began_is_on_record(loaded: Application, monkeypatch
     assert (played["call"], played["result"], played["ended"]) == (call_id, "not_played", "never_began")
 
 
+def test_the_registrars_words_are_shown_without_a_number(tmp_path: Path, settled: Application) -> None:
+    """He may repeat it in the reason of a rejection; the journal has it in full."""
+    call_id = call(settled)
+    press(settled, call_id, "register_with_charities")
+    export(settled, tmp_path / "1.csv")
+    settled.registrations.acknowledge(answered((call_id, False, "06-12 34 56 78 is not in use")))
+    with settled.redis.commands() as client:
+        url = f"unix://{client.connection_pool.connection_kwargs['path']}"
+    environment = {"BMN_CONFIG": str(tmp_path / "bmn.toml"), "BMN_REDIS_URL": url}
+    for form in ((), ("--json",)):
+        text = bmn("registrations", "status", *form, environment=environment).stdout
+        assert "06-******** 78 is not in use" in text
+    assert bodies(settled, EventType.REGISTRATION_ACKNOWLEDGED)[0]["reason"] == "06-12 34 56 78 is not in use"
+
+
 def test_the_command_line_of_registrations(tmp_path: Path, settled: Application) -> None:
     """Status, export and acknowledge, as JSON."""
     call_id = call(settled)
