@@ -190,6 +190,8 @@ class CsvCallFile:
                 pending.clear()
                 cells.append(_printable(row[column]) if column < len(row) else None)
         except csv.Error as error:
+            if broken:  # a quotation mark that is not closed yet: the rest of its row comes with the next chunk
+                return _bounds(np.array(sizes, dtype=np.int64)), polars.Series(cells, dtype=polars.String)
             line = before + whole_lines + 1
             raise InputRejected(f"{self.path.name}, line {line}: no CSV ({error})") from error
         return _bounds(np.array(sizes, dtype=np.int64)), polars.Series(cells, dtype=polars.String)

@@ -103,7 +103,12 @@ def find_layout(
     names = [cell.strip() for cell in rows[0]] if header else []
     width = max(len(row) for row in rows)
     shares = _shares(rows[header:], numeric[header:], width)
-    column = _column(path.name, options.column, names, shares)
+    prefixed = [
+        [good and cell.strip(" (")[:1] in {"0", "+"} for good, cell in zip(numbers, row, strict=True)]
+        for numbers, row in zip(numeric, rows, strict=True)
+    ]
+    written = _shares(rows[header:], prefixed[header:], width)
+    column = _column(path.name, options.column, names, shares, written)
     return CallFileLayout(
         encoding=encoding,
         marked=marked,
@@ -136,7 +141,7 @@ def _rows(lines: Sequence[str], delimiter: str) -> list[list[str]]:
     plain = (line.replace("\r", " ") + "\n" for line in lines)
     rows: list[list[str]] = []
     try:
-        for row in csv.reader(plain, delimiter=delimiter, strict=True):
+        for row in csv.reader(plain, delimiter=delimiter):
             rows.append(row)
             if len(rows) == _SAMPLE_ROWS:
                 break
@@ -171,14 +176,23 @@ def _shares(rows: Sequence[Sequence[str]], numeric: Sequence[Sequence[bool]], wi
     return [good / cells if cells else 0.0 for good, cells in zip(valid, filled, strict=True)]
 
 
-def _column(file: str, asked: str | None, names: Sequence[str], shares: Sequence[float]) -> int:
+def _holding(shares: Sequence[float]) -> list[int]:
+    """The columns that hold numbers."""
+    return [place for place, share in enumerate(shares) if share >= _NUMBER_SHARE]
+
+
+def _column(
+    file: str, asked: str | None, names: Sequence[str], shares: Sequence[float], written: Sequence[float]
+) -> int:
+    """The column of the numbers, by its heading; another one that is ``written`` as numbers are makes that doubtful."""
     if asked is not None:
         return _asked_column(file, asked, names, len(shares))
     known = [place for place, name in enumerate(names) if re.sub(r"[\W_\d]", "", name.lower()) in _NAMES]
-    holding = [place for place, share in enumerate(shares) if share >= _NUMBER_SHARE]
-    if len(known) == 1 and set(holding) <= set(known):
+    holding = _holding(shares)
+    others = [place for place in _holding(written) if place not in known]
+    if len(known) == 1 and not others:
         return known[0]
-    candidates = holding
+    candidates = sorted([*(place for place in known if place in holding), *others]) or holding
     if len(candidates) == 1:
         return candidates[0]
     if not candidates:

@@ -91,6 +91,7 @@ class RedisBulkRun:
             [("GET", redis_keys.APPLIED), ("GET", redis_keys.current(self._campaign.profile))]
         )
         if self._mark.seq(mark) < applied:
+            self._held_at = None  # brought forward again, it may have the same mark
             raise ListsBehind("Redis lost meanwhile what it had applied")
         if pointer != self._pointer:
             raise RegisterReplaced("another load of the register was put in force meanwhile")

@@ -22,6 +22,7 @@ from deploy.lab.redis_server import PrivateRedis
 from tests.agi.fake_asterisk import FakeAsterisk, environment
 from tests.agi.test_screen_script import Site
 from tests.conftest import write_configuration
+from tests.waiting import until
 
 CHANNEL = "1795465754.7"
 SOUNDS = Path(__file__).parents[2] / "dialplan" / "sounds"
@@ -106,10 +107,8 @@ def conduct(site: Site, call: str) -> Consumer:
 
 def wait_for(site: Site, where: str, count: int = 1) -> list[Any]:
     """Records, once there are that many."""
-    until = time.monotonic() + 5
-    while len(found := site.records(where)) < count and time.monotonic() < until:
-        time.sleep(0.01)
-    return found
+    until(lambda: len(site.records(where)) >= count)
+    return site.records(where)
 
 
 def said(site: Site, count: int) -> list[str]:
@@ -178,9 +177,7 @@ def test_a_hangup_at_each_command_keeps_what_was_said(site: Site, step: int) -> 
             consumer.next()
     consumer.hang_up()
     expected = [*("register", "everything", "not_charities")][: max(0, step // 2 - 1)]
-    until = time.monotonic() + 5
-    while not site.agent.log("notice.played") and time.monotonic() < until:
-        time.sleep(0.01)
+    until(lambda: site.agent.log("notice.played"))
     answers = [answer for answer in said(site, len(expected)) if answer != "hung_up"]
     assert answers == expected
     assert site.screen("0687654321", "energy", "agent-8")["BMN_VERDICT"] == "allow"
@@ -192,10 +189,7 @@ def test_a_hangup_while_the_dialplan_is_told_leaves_the_answer(site: Site) -> No
     consumer.hear("menu-acme", key="2")
     assert consumer.asterisk.read_command().startswith(TOLD)
     consumer.hang_up()
-    until = time.monotonic() + 5
-    while not site.agent.log("notice.played") and time.monotonic() < until:
-        time.sleep(0.01)
-    assert site.agent.log("notice.played")[-1]["choice"] == "register_charities_not_answered"
+    assert until(lambda: site.agent.log("notice.played"))[-1]["choice"] == "register_charities_not_answered"
     assert said(site, 1) == ["register"]
     assert site.agent.log("request.failed") == []
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import socket
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -19,6 +18,7 @@ from deploy.lab.redis_server import PrivateRedis
 from tests.agi.fake_asterisk import FakeAsterisk
 from tests.agi.test_choice_scripts import a_call, conduct, press
 from tests.agi.test_screen_script import Site
+from tests.waiting import until
 
 WAIT_S = 15.0
 
@@ -48,13 +48,14 @@ class MeasuredSite(Site):
 
     def wait_for_a_place(self) -> None:
         """Until a reader is served again."""
-        until = time.monotonic() + WAIT_S
-        while True:
-            try:
-                self.get()
-                return
-            except (http.client.RemoteDisconnected, ConnectionResetError):
-                assert time.monotonic() < until
+        until(self._is_served, WAIT_S)
+
+    def _is_served(self) -> bool:
+        try:
+            self.get()
+        except (http.client.RemoteDisconnected, ConnectionResetError):
+            return False
+        return True
 
     def values(self, name: str) -> dict[tuple[str, ...], float]:
         """Every sample of that name that is not zero, by the values of its labels in the order of their names."""
@@ -68,10 +69,10 @@ class MeasuredSite(Site):
 
     def wait_for(self, name: str, wanted: dict[tuple[str, ...], float]) -> None:
         """Until the page tells so, in bounded time; what is read of Redis is up to 5 seconds old."""
-        until = time.monotonic() + WAIT_S
-        while (found := self.values(name)) != wanted:
-            assert time.monotonic() < until, f"{name} is {found}"
-            time.sleep(0.02)
+        try:
+            until(lambda: self.values(name) == wanted, WAIT_S)
+        except AssertionError as never:
+            raise AssertionError(f"{name} is {self.values(name)}") from never
 
 
 @pytest.fixture

@@ -10,8 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
 from pathlib import Path
@@ -26,6 +25,7 @@ from deploy.lab.agent_service import AgentService, bmn
 from deploy.lab.redis_server import PrivateRedis
 from tests.agi.fake_asterisk import FakeAsterisk, environment
 from tests.conftest import write_configuration
+from tests.waiting import until
 
 ANSWER = ("BMN_VERDICT", "BMN_REASON", "BMN_NUMBER", "BMN_CALL", "BMN_NOTICE")
 SCREEN_SETS = f"SET VARIABLE ARRAY({','.join(ANSWER)}) "
@@ -193,19 +193,11 @@ def test_stopping_lets_a_running_call_end_and_is_in_the_journal(site: Site) -> N
     with FakeAsterisk.call(site.address, "screen", "0612345678", "energy", "agent-1") as asterisk:
         asterisk.read_command()
         os.kill(site.agent.pid, signal.SIGTERM)
-        _wait_until(lambda: bool(site.agent.log("agent.stopping")))
+        until(lambda: site.agent.log("agent.stopping"))
         asterisk.send("200 result=1\n")
     assert site.agent.stop() == 0
     assert [record["clean"] for record in site.records("type = 'agent.stopped'")] == [True]
     assert site.agent.log("call.screened")[0]["delivered"] is True
-
-
-def _wait_until(seen: Callable[[], bool]) -> None:
-    """Wait for something to be seen, in bounded time."""
-    until = time.monotonic() + 5
-    while not seen():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 def test_the_head_of_the_journal_is_logged_at_both_ends(site: Site) -> None:

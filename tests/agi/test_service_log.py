@@ -8,8 +8,6 @@ import re
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,9 +21,11 @@ from deploy.lab.redis_server import PrivateRedis
 from tests.agi.fake_asterisk import FakeAsterisk
 from tests.agi.test_choice_scripts import a_call, conduct, press
 from tests.agi.test_screen_script import Site, _move_to_the_end_of_time
+from tests.waiting import until
 
 DIALLED = ("0612345678", "06-87654321", "+31 (0)6 23456789", "tel:+31634567890", "06123456789", "1602 0645678901")
 AGENTS_PHONE = "+31201234567"
+WAIT_S = 15
 
 
 class SplitService(AgentService):
@@ -45,15 +45,7 @@ class SplitService(AgentService):
                 stdout=log,
                 stderr=errors,
             )
-        wait_until(lambda: bool(self.log("agent.started")))
-
-
-def wait_until(seen: Callable[[], bool]) -> None:
-    """Wait for something to be seen, in bounded time."""
-    until = time.monotonic() + 15
-    while not seen():
-        assert time.monotonic() < until
-        time.sleep(0.01)
+        until(lambda: self.log("agent.started"), WAIT_S)
 
 
 @pytest.fixture
@@ -100,9 +92,9 @@ def make_calls_of_every_kind(site: Site, server: PrivateRedis) -> int:
     site.screen("0687654322", "energy", AGENTS_PHONE)
     server.stop()
     site.screen("0687654322", "energy", AGENTS_PHONE)
-    wait_until(lambda: bool(site.agent.log("outbox.blocked")))
+    until(lambda: site.agent.log("outbox.blocked"), WAIT_S)
     server.start()
-    wait_until(lambda: bool(site.agent.log("outbox.drained")))
+    until(lambda: site.agent.log("outbox.drained"), WAIT_S)
     return len(DIALLED) + 2 + 1 + 2 + 3
 
 

@@ -17,6 +17,7 @@ from deploy.lab.calls import Call
 from deploy.lab.lab import Behaviour
 from tests.e2e.conftest import Site
 from tests.e2e.sound import read_wav, share_heard
+from tests.waiting import until
 
 NUMBER = "0612340001"
 E164 = "+31612340001"
@@ -47,18 +48,14 @@ def converse(lab: Lab, answers: str, number: str = NUMBER, campaign: str = "ener
 
 def wait_for_records(site: Site, kind: str, count: int = 1) -> list[dict[str, Any]]:
     """The records of a type, once there are ``count``: they may come after the call is over."""
-    until = time.monotonic() + 5
-    while len(records := site.records(kind)) < count and time.monotonic() < until:
-        time.sleep(0.02)
-    return records
+    until(lambda: len(site.records(kind)) >= count)
+    return site.records(kind)
 
 
 def wait_for_log(site: Site, event: str) -> dict[str, Any]:
     """The newest line of the agent's log about an event, once there is one."""
-    until = time.monotonic() + 5
-    while not (lines := site.agent.log(event)) and time.monotonic() < until:
-        time.sleep(0.02)
-    return lines[-1]
+    line: dict[str, Any] = until(lambda: site.agent.log(event))[-1]
+    return line
 
 
 def dialled(lab: Lab, campaign: str) -> str:

@@ -26,7 +26,7 @@ from agent.health_checks import agent_prompt_names
 from deploy.lab.agent_service import AgentService, bmn
 from deploy.lab.redis_server import PrivateRedis
 from tests.conftest import write_configuration
-from tests.integration.test_history import an_old_journal
+from tests.integration.test_journal_versions import an_old_journal
 from tests.unit.builders import write_wav
 
 ASTERISK = """#!/bin/sh

@@ -29,6 +29,7 @@ from deploy.lab.agent_service import AgentService, bmn
 from deploy.lab.redis_server import PrivateRedis
 from tests.conftest import load_register, wired, write_configuration
 from tests.integration.test_screening import NUMBER, last_verdict, reason
+from tests.waiting import until
 
 REGISTER = "0687654321\n"
 OTHER = PhoneNumber(digits="31612345679")
@@ -232,16 +233,8 @@ def service(tmp_path: Path, own_redis: PrivateRedis) -> Iterator[AgentService]:
 
 def wait_for(service: AgentService, event: str, count: int = 1) -> list[dict[str, Any]]:
     """The lines of ``event``, as soon as there are so many."""
-    wait_until(lambda: len(service.log(event)) >= count)
+    until(lambda: len(service.log(event)) >= count)
     return service.log(event)
-
-
-def wait_until(seen: Callable[[], Any]) -> None:
-    """Wait for something to be seen, in bounded time."""
-    until = time.monotonic() + 10
-    while not seen():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 def test_the_background_drain_says_that_it_waits_and_that_it_goes_on(
@@ -292,7 +285,7 @@ def test_the_background_drain_outlives_what_nobody_thought_of(
         _alter(journal, "null")
         own_redis.start()
         with redis.Redis.from_url(own_redis.url) as client:
-            wait_until(lambda: client.info("commandstats").get("cmdstat_get", {"calls": 0})["calls"] > 6)
+            until(lambda: client.info("commandstats").get("cmdstat_get", {"calls": 0})["calls"] > 6)
         assert not service.log("outbox.drained")
         _alter(journal, body)
     assert wait_for(service, "outbox.drained")[0]["applied"] == 1

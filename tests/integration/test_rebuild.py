@@ -11,7 +11,7 @@ import redis
 
 from agent.adapters import redis_keys
 from agent.adapters.register_files import open_register_file, reopen_register_file
-from agent.bootstrap import Application, register_loading
+from agent.bootstrap import Application, now_utc, register_loading
 from agent.domain.errors import InputRejected, LookupUnavailable
 from agent.domain.journal_events import EventType, Record
 from agent.domain.model import Blocked
@@ -252,3 +252,26 @@ def test_a_load_of_before_there_were_layouts_is_rebuilt(site: Bmn) -> None:
     assert rejected_lines(history) == 0
     (file,) = recorded_files(history.lineage, reopen_register_file)
     assert file.sha256 == record.body["sha256"]
+
+
+def test_a_load_that_comes_into_force_during_a_rebuild_stays(tmp_path: Path, redis_url: str, client: Any) -> None:
+    """The files are read without the lock, which may take minutes."""
+    with wired(tmp_path, redis_url) as app:
+        load_register(app, REGISTER, as_of=date(2026, 1, 1))
+        client.flushall()
+
+        def meanwhile(step: str, done: int, total: int | None) -> None:
+            if step == "reading" and not newer:
+                path = tmp_path / "newer.csv"
+                path.write_text(REGISTER + f"{NUMBER.e164}\n")
+                options = ImportOptions(as_of=NL_BMNR.local_date(now_utc()))
+                files = [open_register_file(path)]
+                newer.append(register_loading(app).import_files(NL_BMNR, files, options, lambda *_: None).generation.id)
+
+        newer: list[str] = []
+        with pytest.raises(LookupUnavailable, match="another load came into force meanwhile"):
+            register_loading(app).rebuild(NL_BMNR, [], reopen_register_file, meanwhile)
+        status = app.registers.status(NL_BMNR)
+        assert status.current is not None
+        assert ([status.current.id], status.problems) == (newer, ())
+        assert reason(app, NUMBER.e164) == "registered"

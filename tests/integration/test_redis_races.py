@@ -304,3 +304,56 @@ def test_the_end_of_an_exemption_is_waited_for(app: Application) -> None:
     assert reason(app) == "exempt_customer"
     app.journal.append([Event(EventType.CUSTOMER_REMOVED, removed)], Deadline.after_ms(1_000))
     assert reason(app) == "register_missing"
+
+
+# --- a lock that was lost
+
+
+def test_a_rollback_that_lost_its_lock_changes_nothing(
+    app: Application, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another load may be in force by now."""
+    generations = [load_register(app, GOOD).generation.id for _ in range(2)]
+    whole = RedisGenerations.is_whole
+
+    def slowly(self: RedisGenerations, profile: str, generation: str) -> bool:
+        client.set(LOCK, "elsewhere 1 abc")
+        return whole(self, profile, generation)
+
+    monkeypatch.setattr(RedisGenerations, "is_whole", slowly)
+    with pytest.raises(LookupUnavailable, match="lock in Redis was lost"):
+        app.registers.rollback(NL_BMNR)
+    status = app.registers.status(NL_BMNR)
+    assert status.current is not None
+    assert (status.current.id, status.problems) == (generations[1], ())
+    assert not list(app.journal.records(f"type = '{EventType.REGISTER_ROLLED_BACK}'"))
+
+
+def test_a_load_that_lost_its_lock_is_not_recorded(
+    app: Application, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the journal it would be the one in force."""
+    load_register(app, GOOD)
+    load = redis_generations._Changes.load
+
+    def then_lost(self: Any, *arguments: Any) -> None:
+        load(self, *arguments)
+        client.set(LOCK, "elsewhere 1 abc")
+
+    monkeypatch.setattr(redis_generations._Changes, "load", then_lost)
+    with pytest.raises(LookupUnavailable, match="lock in Redis was lost"):
+        load_register(app, GOOD + "0687654321\n")
+    assert len(list(app.journal.records(f"type = '{EventType.REGISTER_LOADED}'"))) == 1
+
+
+def test_an_import_beside_another_one_reads_nothing_and_is_no_rejection(
+    app: Application, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is wrong with its file."""
+    load_register(app, GOOD)
+    monkeypatch.setattr(redis_import_lock, "_WAIT_S", 0.05)
+    monkeypatch.setattr("agent.register_loading.read_rows", None)
+    client.set(LOCK, "elsewhere 1 abc")
+    with pytest.raises(InputRejected, match="is under way"):
+        load_register(app, GOOD + "0687654321\n")
+    assert not list(app.journal.records(f"type = '{EventType.REGISTER_REJECTED}'"))

@@ -15,7 +15,7 @@ import redis
 
 from agent import register_loading as loading_module
 from agent.adapters import redis_keys
-from agent.adapters.register_files import open_register_file
+from agent.adapters.register_files import FileOptions, open_register_file
 from agent.bootstrap import Application, now_utc, register_loading
 from agent.domain.errors import InputRejected, JournalUnavailable, LookupUnavailable
 from agent.domain.journal_events import EventType
@@ -370,3 +370,19 @@ def test_the_sets_stay_packed(app: Application, redis_url: str) -> None:
         assert client.scard(key) == 2_000
         assert client.object("encoding", key) == "intset"
         assert client.memory_usage(key) < 2_000 * 2 + 200
+
+
+def test_the_same_file_read_in_another_way_is_another_load(app: Application, tmp_path: Path) -> None:
+    """The operator said how, because the first way was wrong."""
+    path = tmp_path / "register.csv"
+    path.write_text("0612345678,energy\n")
+    options = ImportOptions(as_of=date.today())
+
+    def load(**said: str) -> Imported:
+        file = open_register_file(path, FileOptions(**said))  # type: ignore[arg-type]
+        return register_loading(app).import_files(NL_BMNR, [file], options, lambda *_: None)
+
+    assert not load().unchanged
+    assert load().unchanged
+    assert not load(encoding="latin-1").unchanged
+    assert load(encoding="latin-1").unchanged

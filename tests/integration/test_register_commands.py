@@ -66,3 +66,12 @@ def test_a_register_can_come_from_standard_input(site: Bmn) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["count"] == 2_000
+
+
+def test_going_back_to_a_load_past_its_period_is_told(site: Bmn) -> None:
+    """From then on every call that needs it is blocked."""
+    path = site.folder / "register.csv"
+    path.write_text(MANY)
+    site("register", "import", str(path), "--as-of", "2020-01-01")
+    site.load(MANY + "0687654321\n")
+    assert "past its period" in site("register", "rollback")

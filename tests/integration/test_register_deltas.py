@@ -193,3 +193,28 @@ def test_status_tells_memory_and_what_was_left_out(app: Application) -> None:
     assert used > 100
     load_base(app, days=20)
     assert not app.registers.status(NL_BMNR).ageing
+
+
+def test_a_removal_that_names_a_list_is_not_taken_for_a_removal_from_all(app: Application) -> None:
+    """Somebody meant that one list, or nothing that we know; the number stays where it was."""
+    base = load_base(app)
+    with pytest.raises(InputRejected, match="2 of 2 lines are wrong") as rejected:
+        change(app, base, "-0612345678,finance\n-0612345679,nonsense\n")
+    assert "names none" in rejected.value.problems[0]
+    change(app, base, "-0612345678,\n")
+    assert reason(app, "0612345678") == "not_registered"
+
+
+def test_an_empty_register_is_never_put_in_force(app: Application, redis_url: str) -> None:
+    """Not even by a list of changes that may shrink it; and nothing of it stays."""
+    base = load_base(app)
+    with pytest.raises(InputRejected, match="take every number out"):
+        change(
+            app,
+            base,
+            "".join(f"-{number.split()[1]}\n" for number in sorted(members(redis_url, base))).replace("-31", "-+31"),
+        )
+    assert reason(app, "0612345678") == "registered"
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        assert list(client.hkeys(redis_keys.generations(NL_BMNR.key))) == [base]
+        assert not client.exists(redis_keys.loading(NL_BMNR.key))

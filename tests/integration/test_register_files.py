@@ -242,3 +242,23 @@ def test_checking_a_file_changes_nothing(app: Application) -> None:
     with pytest.raises(InputRejected, match="more than 10 % fewer"):
         register_loading(app).check_files(NL_BMNR, [open_register_file(path)], options, lambda *_: None)
     assert not list(app.journal.records(f"type = '{EventType.REGISTER_REJECTED}'"))
+
+
+def test_the_file_of_rejects_is_none_of_those_to_be_read(tmp_path: Path) -> None:
+    """Whatever way it is spelt: it would be gone before it was read."""
+    path = tmp_path / "big.csv"
+    path.write_text(TEXT)
+    (tmp_path / "link.csv").symlink_to(path)
+    for rejects in (path, tmp_path / "link.csv", tmp_path / "." / "big.csv"):
+        with pytest.raises(InputRejected, match="is a file to be read"), RejectFile(rejects, [path]):
+            pass
+    assert path.read_text() == TEXT
+
+
+def test_a_full_disk_under_the_rejects_is_told_with_its_name(app: Application) -> None:
+    """And the rejection is recorded."""
+    with (
+        pytest.raises(InputRejected, match=r"/dev/full \(--rejects\) cannot be written: No space left"),
+        RejectFile(Path("/dev/full")) as file,
+    ):
+        load(app, 1, lambda options: replace(options, rejects=file.note))

@@ -286,3 +286,25 @@ def test_a_redis_that_stops_leaves_nothing(
         with pytest.raises(LookupUnavailable):
             scrub(app, tmp_path)
     assert left_behind(tmp_path) == []
+
+
+def test_a_redis_that_forgets_within_a_chunk_is_not_believed(
+    app: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica that lagged took over, or it came back empty: opt-outs may have been missed, so it is asked again."""
+    app.seller_lists.add_optout("acme", PhoneNumber(digits="31612345777"), "letter", None)
+    ask, asked = RedisBulkRun._ask, 0
+
+    def forgetful(self: Any, *arguments: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            return ask(self, *arguments)
+        with app.redis.commands() as client:
+            client.flushall()
+        return ask(self, *arguments)
+
+    monkeypatch.setattr(RedisBulkRun, "_ask", forgetful)
+    scrub(app, tmp_path, "phone\n0612345777\n0612345678\n", campaign="survey")
+    assert (tmp_path / "clean.csv").read_text() == "phone\n0612345678\n"
+    assert asked > 1

@@ -17,8 +17,9 @@ from agent.domain.registration import Due, RegistrationState
 from agent.service_state import OpenRegistrations, ServiceState, State
 from deploy.lab.redis_server import PrivateRedis
 from tests.conftest import load_register, wired
-from tests.integration.test_choices import EMPTY, answered, call, export, press
-from tests.integration.test_outbox import wait_until
+from tests.integration.test_choices import EMPTY, call, press
+from tests.integration.test_registrations import answered, export
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def test_nothing_is_read_again_while_nothing_happens(app: Application, monkeypat
     press(app, call(app), "register_with_charities")
     calls = JournalCalls(app.journal)
     kept = OpenRegistrations(calls, lambda: app.journal.head().seq)
-    wait_until(lambda: list(app.journal.records(f"type = '{EventType.CHOICE_APPLIED}'")))
+    until(lambda: list(app.journal.records(f"type = '{EventType.CHOICE_APPLIED}'")))
     assert len(kept.read()) == 1
     monkeypatch.setattr(calls, "of_call", None)
     monkeypatch.setattr(calls, "registrations_changed", None)

@@ -119,6 +119,14 @@ def test_of_two_known_headings_the_filled_one_is_taken(tmp_path: Path) -> None:
             b"phone;mobile\n0201234567;0612345678\n",
             "several columns of calls.csv hold telephone numbers (phone,",
         ),
+        (
+            b"telefoon;werk\n0201234567;0612345678\n",
+            "several columns of calls.csv hold telephone numbers (telefoon, werk",
+        ),
+        (
+            b"nummer;contact\n612345678;0612345678\n",
+            "several columns of calls.csv hold telephone numbers (nummer, contact",
+        ),
         (b"0201234567;0612345678\n", "several columns of calls.csv hold telephone numbers (1, 2)"),
         (b"name;town\nJan;Ede\n", "no column of calls.csv holds telephone numbers: name it with --column (name, town)"),
         (b"", "there is no row"),
@@ -249,6 +257,7 @@ def test_the_input_is_described(tmp_path: Path, content: bytes) -> None:
     ("content", "told"),
     [
         (b'name;phone\nJan;0612345678\n"Ann;0612345679\nBob;0612345670\n', "line 3: a quotation mark"),
+        (b'name;phone\n"Jan;0612345678\nPiet;0612345679\n"Kees";0612345670\n', "line 2: no CSV"),
         (b"name;phone\nJan;0612345678\n" + b"x" * 5_000, "a row is longer than"),
         (b"name;phone\n" + b"Jan;0612345678\n" * 200 + b'"' + b"x\n" * 200_000, "line 202: no CSV"),
     ],
@@ -256,7 +265,7 @@ def test_the_input_is_described(tmp_path: Path, content: bytes) -> None:
 def test_a_file_that_is_no_table_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, told: str
 ) -> None:
-    """A quotation mark that is never closed would hide all numbers after it."""
+    """A quotation mark that is never closed, or closed where no cell ends, would hide all numbers after it."""
     monkeypatch.setattr(call_file, "_LONGEST_ROW", 4_000 if b"xxx" in content else 1 << 20)
     monkeypatch.setattr(call_file, "_BLOCK_BYTES", 4_500 if b"xxx" in content else 1 << 24)
     with pytest.raises(InputRejected, match=told):

@@ -201,7 +201,11 @@ def _print_imported(imported: Imported, status: RegisterStatus, as_json: bool) -
     _print_lines(imported.duplicates, imported.rejected, imported.problems)
     for freed in imported.freed:
         click.echo(f"freed: {freed} (register.keep_generations)")
-    if status.stale:
+    _warn_of_age(status.stale)
+
+
+def _warn_of_age(stale: bool) -> None:
+    if stale:
         click.echo("warning: this load is past its period, so every call that needs it is blocked", err=True)
 
 
@@ -220,12 +224,15 @@ def _print_lines(duplicates: int, rejected: int, problems: Sequence[str]) -> Non
 def rollback(profile_key: str | None, as_json: bool) -> None:
     """Put the load before the one in force back in force."""
     with context.application() as app:
-        left, now_in_force = app.registers.rollback(context.chosen_profile(app.settings, profile_key))
+        profile = context.chosen_profile(app.settings, profile_key)
+        left, now_in_force = app.registers.rollback(profile)
+        stale = app.registers.status(profile).stale
     if as_json:
-        output.print_json({"from": left.id, **generation_as_json(now_in_force)})
+        output.print_json({"from": left.id, **generation_as_json(now_in_force), "stale": stale})
     else:
         click.echo(f"in force: {now_in_force.id}, {counted(now_in_force.count, 'number')} as of {now_in_force.as_of}")
         click.echo(f"left: {left.id}")
+        _warn_of_age(stale)
 
 
 @register.command(short_help="Show what is loaded, and until when.")

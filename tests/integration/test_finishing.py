@@ -1,0 +1,95 @@
+"""The end of a call on a real journal: what was due, what was heard, and what was missed."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from agent.bootstrap import Application
+from agent.domain.call_story import NoticeResult
+from agent.domain.journal_events import EventType
+from agent.notices import NoticeEnd, notice_played
+from deploy.lab.agent_service import bmn
+from tests.integration.test_choices import bodies, call, finish, loaded, press, soon
+
+__all__ = ["loaded"]
+
+
+@pytest.mark.parametrize(
+    ("dialstatus", "ended_by", "notice", "played"),
+    [
+        ("ANSWER", "", "to_follow", []),
+        ("ANSWER", "hand_over", "to_follow", []),
+        ("ANSWER", "consumer", "not_played", ["consumer_left"]),
+        ("ANSWER", "transferred", "not_played", ["transferred"]),
+        ("ANSWER", "nonsense", "to_follow", []),
+        ("BUSY", "", "not_due", []),
+        ("BUSY", "consumer", "not_due", []),
+        ("", "", "not_due", []),
+    ],
+)
+def test_the_end_of_a_call(loaded: Application, dialstatus: str, ended_by: str, notice: str, played: list[str]) -> None:
+    """What is due, to follow, or was missed; once, however often it is told."""
+    call_id = call(loaded)
+    assert finish(loaded, call_id, ended_by, dialstatus).repeated is False
+    assert finish(loaded, call_id, ended_by, dialstatus).repeated is True
+    (finished,) = bodies(loaded, EventType.CALL_FINISHED)
+    assert (finished["notice"], finished["answered"]) == (notice, dialstatus == "ANSWER")
+    assert [one["ended"] for one in bodies(loaded, EventType.NOTICE_PLAYED)] == played
+    assert finish(loaded, "no-such-call") is None
+
+
+def test_a_notice_that_failed_is_not_recorded_twice(loaded: Application) -> None:
+    """Handed over, the sound was missing, then the agent's side ends: one record says so."""
+    call_id = call(loaded)
+    story = loaded.choices.story(call_id)
+    assert story is not None
+    event = notice_played(
+        story, "1.8", "nl", "notice-acme", None, NoticeResult.NOT_PLAYED, NoticeEnd.NO_SOUND, heard_ms=0
+    )
+    loaded.journal.append([event], soon())
+    for ended_by in ("hand_over", "consumer"):
+        finish(loaded, call_id, ended_by)
+    assert [one["ended"] for one in bodies(loaded, EventType.NOTICE_PLAYED)] == ["no_sound"]
+    assert [one["notice"] for one in bodies(loaded, EventType.CALL_FINISHED)] == ["not_played"]
+
+
+def test_research_needs_no_notice(loaded: Application) -> None:
+    """Nothing is missing at its end."""
+    call_id = call(loaded, campaign="survey")
+    assert finish(loaded, call_id, "consumer").notice == "not_due"
+
+
+def test_conversations_without_an_offer_are_shown(loaded: Application, tmp_path: Path) -> None:
+    """Answered, the notice due, no key of the agent, and no machine; with what was heard of the notice."""
+    missing, offered, voicemail, busy = (call(loaded) for _ in range(4))
+    press(loaded, offered, "offered")
+    press(loaded, voicemail, "voicemail")
+    for call_id in (missing, offered, voicemail):
+        finish(loaded, call_id)
+    finish(loaded, busy, dialstatus="BUSY")
+    finish(loaded, call(loaded, campaign="survey"))
+    left = call(loaded)
+    finish(loaded, left, "consumer")
+    environment = {"BMN_CONFIG": str(tmp_path / "bmn.toml")}
+    done = bmn("log", "--missing-offer", "--json", environment=environment)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(row["call"], row["notice"]) for row in rows] == [(missing, "not_played"), (left, "not_played")]
+    assert bmn("log", "--missing-offer", "--csv", environment=environment).stdout.count(missing) == 1
+    assert missing in bmn("log", "--missing-offer", environment=environment).stdout
+    wrong = bmn("log", "--missing-offer", "--verdict", "block", environment=environment, check=False)
+    assert wrong.returncode == 2
+
+
+def test_a_notice_that_never_began_is_on_record(loaded: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both hung up at once, or the service was down: after its time somebody says so, once."""
+    call_id = call(loaded)
+    finish(loaded, call_id)
+    assert loaded.finishing.close_open(soon()) == 0
+    monkeypatch.setattr(loaded.finishing, "_clock", lambda: datetime.now(UTC) + timedelta(minutes=16))
+    assert [loaded.finishing.close_open(soon()) for _ in range(2)] == [1, 0]
+    (played,) = bodies(loaded, EventType.NOTICE_PLAYED)
+    assert (played["call"], played["result"], played["ended"]) == (call_id, "not_played", "never_began")
