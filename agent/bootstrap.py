@@ -35,7 +35,6 @@ from agent.domain.condition import ExpectedDialplan, Undelivered, Waiting
 from agent.domain.model import Campaign
 from agent.domain.ports import Progress
 from agent.domain.profile import PROFILES
-from agent.domain.registration import RegistrationState
 from agent.domain.watch import Watch
 from agent.explaining import Explaining
 from agent.finishing import Finishing
@@ -343,11 +342,7 @@ def _waiting(settings: Settings, redis: RedisServer) -> Waiting:
 def _undelivered(settings: Settings) -> list[Undelivered]:
     with SqliteJournal(settings.journal.path, settings.journal.key_path, create=False, progress=None) as journal:
         registrations = _registrations(settings, journal, JournalCalls(journal), "")
-        return [
-            Undelivered(wished_at=item.wished_at, due=registrations.due(item))
-            for item in registrations.all()
-            if item.state in (RegistrationState.PENDING, RegistrationState.REJECTED)
-        ]
+        return [Undelivered(due=registrations.due(item)) for item in registrations.all() if item.is_undelivered]
 
 
 def _registrations(settings: Settings, journal: SqliteJournal, calls: JournalCalls, by: str) -> Registrations:

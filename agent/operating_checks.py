@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
-from agent.domain.condition import ServiceUnavailable, Undelivered
+from agent.domain.condition import ServiceUnavailable
 from agent.domain.errors import JournalUnavailable, LookupUnavailable
 from agent.domain.profile import CLOCK_TOLERANCE
+from agent.domain.registration import Due
 from agent.domain.wording import counted
 from agent.site import Finding, Site, State
 
@@ -16,8 +17,6 @@ _DRIFT: Final = timedelta(seconds=5)
 """More than clocks that are kept differ."""
 _LATE: Final = timedelta(minutes=1)
 """What waits longer in the outbox waits for somebody to help."""
-_DUE_SOON: Final = 0.75
-"""Share of a registration's period after which it should be handed over."""
 _SET_CLOCK: Final = "have the clock kept right: timedatectl set-ntp true, or chrony"
 
 
@@ -112,8 +111,8 @@ def check_registrations(site: Site) -> Iterator[Finding]:
     except JournalUnavailable:
         return
     now = site.clock()
-    late = [item.due for item in undelivered if now > item.due]
-    soon = [item.due for item in undelivered if _share(item, now) >= _DUE_SOON and now <= item.due]
+    late = [item.due for item in undelivered if Due.of(item.due - now) is Due.OVERDUE]
+    soon = [item.due for item in undelivered if Due.of(item.due - now).is_near]
     todo = "bmn registrations export FILE, and hand it to the registrar"
     if late:
         what = f"{counted(len(late), 'registration')} past the time in which the registrar must have them"
@@ -124,8 +123,3 @@ def check_registrations(site: Site) -> Iterator[Finding]:
     if not late and not soon:
         what = f"{counted(len(undelivered), 'registration')} to hand over, none due soon"
         yield Finding(check="registrations", state=State.OK, what=what)
-
-
-def _share(item: Undelivered, now: datetime) -> float:
-    """How much of its period is over."""
-    return (now - item.wished_at) / (item.due - item.wished_at)

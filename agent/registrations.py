@@ -19,6 +19,7 @@ from agent.domain.profile import Profile
 from agent.domain.registration import (
     Acknowledgement,
     AcknowledgementFile,
+    Due,
     Registration,
     RegistrationState,
     registration,
@@ -101,9 +102,13 @@ class Registrations:
         """When it must be with the registrar at the latest."""
         return item.due(self._profiles[item.profile].registration_days)
 
+    def nearness(self, item: Registration) -> Due | None:
+        """How near its deadline is; None where the registrar must not get it any more."""
+        return Due.of(self.due(item) - self._clock()) if item.is_undelivered else None
+
     def is_overdue(self, item: Registration) -> bool:
         """Whether its time is over and the registrar does not have it as the consumer wants it."""
-        return item.state in (RegistrationState.PENDING, RegistrationState.REJECTED) and self._clock() > self.due(item)
+        return self.nearness(item) is Due.OVERDUE
 
     def export(self, path: Path, *, rejected: bool = False) -> Exported | None:
         """Hand over what is pending (or what was ``rejected``) as a new batch; None when there is nothing.

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Final, Protocol
+from typing import Protocol
 
 from agent.domain.deadline import Deadline
 from agent.domain.errors import JournalUnavailable, LookupUnavailable
@@ -15,28 +14,8 @@ from agent.domain.journal_events import Record
 from agent.domain.model import Generation
 from agent.domain.ports import Generations
 from agent.domain.profile import Profile
-from agent.domain.registration import Registration, RegistrationState, registration
+from agent.domain.registration import Due, Registration, RegistrationState, registration
 from agent.outbox import Backlog, Outbox
-
-_OPEN: Final = frozenset({RegistrationState.PENDING, RegistrationState.REJECTED})
-"""The registrar does not have it as the consumer wants it."""
-
-
-class Due(StrEnum):
-    """How near the deadline of a registration is; the nearest first."""
-
-    OVERDUE = "overdue"
-    WITHIN_1_DAY = "within_1_day"
-    WITHIN_3_DAYS = "within_3_days"
-    LATER = "later"
-
-    @classmethod
-    def of(cls, remaining: timedelta) -> Due:
-        """Of a registration that must be there after ``remaining``."""
-        for due, at_most in ((cls.OVERDUE, 0), (cls.WITHIN_1_DAY, 1), (cls.WITHIN_3_DAYS, 3)):
-            if remaining < timedelta(days=at_most):
-                return due
-        return cls.LATER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +129,7 @@ class ServiceState:
         except JournalUnavailable:
             return None
         now = self._clock()
-        waiting = [item for item in items if item.state in _OPEN]
+        waiting = [item for item in items if item.is_undelivered]
         due = Counter(Due.of(item.due(self._profiles[item.profile].registration_days) - now) for item in waiting)
         return RegistrationsState(
             due={one: due[one] for one in Due},
@@ -176,7 +155,7 @@ class OpenRegistrations:
             for call in self._calls.registrations_changed(self._seen):
                 self._open.pop(call, None)
                 item = registration(self._calls.of_call(call))
-                if item is not None and item.state in {*_OPEN, RegistrationState.EXPORTED}:
+                if item is not None and (item.is_undelivered or item.state is RegistrationState.EXPORTED):
                     self._open[call] = item
             self._seen = head
         return self._open.values()

@@ -18,7 +18,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from agent.domain.deadline import Deadline
-from agent.service_state import Due, State
+from agent.domain.registration import Due
+from agent.service_state import State
 
 FRESH_S: Final = 5.0
 """How old the state may be that a scrape is told."""

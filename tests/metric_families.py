@@ -17,11 +17,12 @@ from agent.domain.deadline import Deadline
 from agent.domain.errors import ListsEvicted, LookupTimedOut, LookupUnavailable
 from agent.domain.model import Generation, Reason
 from agent.domain.profile import NL_BMNR
+from agent.domain.registration import Due
 from agent.domain.watch import Abort, Stage
 from agent.metrics import Metrics
 from agent.notices import NoticeEnd
 from agent.outbox import Backlog
-from agent.service_state import Due, RegisterState, RegistrationsState, State
+from agent.service_state import RegisterState, RegistrationsState, State
 from agent.state_metrics import StateCollector
 
 FULL_STATE = State(

@@ -59,7 +59,6 @@ class Waiting:
 class Undelivered:
     """A registration that the registrar does not have as the consumer wants it."""
 
-    wished_at: datetime
     due: datetime
 
 

@@ -36,6 +36,28 @@ class Action(StrEnum):
     """Undo an earlier batch: the wish was taken back after it was handed over."""
 
 
+class Due(StrEnum):
+    """How near the deadline is of a registration that the registrar must still get; the nearest first."""
+
+    OVERDUE = "overdue"
+    WITHIN_1_DAY = "within_1_day"
+    WITHIN_3_DAYS = "within_3_days"
+    LATER = "later"
+
+    @classmethod
+    def of(cls, remaining: timedelta) -> Due:
+        """Of a registration that must be there after ``remaining``."""
+        for due, at_most in ((cls.OVERDUE, 0), (cls.WITHIN_1_DAY, 1), (cls.WITHIN_3_DAYS, 3)):
+            if remaining < timedelta(days=at_most):
+                return due
+        return cls.LATER
+
+    @property
+    def is_near(self) -> bool:
+        """Whether it is time to hand it over, and not too late yet: the doctor and an alert warn of it."""
+        return self in (Due.WITHIN_1_DAY, Due.WITHIN_3_DAYS)
+
+
 _LONGEST_CALL: Final = timedelta(hours=4)
 """A call whose end was not recorded counts as over after that."""
 
@@ -83,6 +105,11 @@ class Registration:
         if self.ended_at is None:
             return now - self.last_said_at >= _LONGEST_CALL
         return now - max(self.last_said_at, self.ended_at) >= after
+
+    @property
+    def is_undelivered(self) -> bool:
+        """Whether the registrar does not have it as the consumer wants it."""
+        return self.state in (RegistrationState.PENDING, RegistrationState.REJECTED)
 
     def due(self, days: int) -> datetime:
         """When it must be with the registrar at the latest."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
@@ -178,6 +179,18 @@ def test_guessing_is_throttled_with_a_word_on_how_long(site: Site) -> None:
     assert site.person().sign_in("carla") == 200, "another user is not held up"
     site.clock.now += 2
     assert person.sign_in("vera") == 200
+
+
+def test_what_was_typed_as_a_name_is_in_no_log_unless_it_is_one(site: Site) -> None:
+    """It may be a password, or a number."""
+    for typed, logged in (("0612345678", None), ("vera", "vera")):
+        for status in [401] * FREE_PER_USER + [429]:
+            with structlog.testing.capture_logs() as lines:
+                person = site.person()
+                assert person.sign_in(typed, "fout") == status
+            (refused,) = [line for line in lines if line["event"] == "sign_in.refused"]
+            assert refused["user"] == logged
+            assert typed == logged or typed not in str(lines)
 
 
 def test_a_session_ends_idle_after_its_time_and_by_signing_out(site: Site) -> None:

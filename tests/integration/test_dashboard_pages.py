@@ -74,6 +74,11 @@ def test_the_csv_has_all_that_match_and_nothing_that_a_spreadsheet_would_run(sit
     assert len(rows) == 5
     assert {row["number"] for row in rows} == {"+316*****678", "+316*****999"}
     assert not [cell for row in rows for name, cell in row.items() if name != "number" and cell[:1] in "=+-@" and cell]
+    site.screen("=1+1*HYPER")
+    full = csv.DictReader(io.StringIO(site.person("carla").post("/history/calls-full.csv")))
+    assert {row["number"] for row in full} == {"+31612345678", "+31612349999", "'=1+1*HYPER"}
+    masked = csv.DictReader(io.StringIO(site.person("vera").get("/history/calls.csv")))
+    assert {row["number"] for row in masked} == {"+316*****678", "+316*****999", "'=1+****PER"}
 
 
 def test_a_text_from_outside_is_shown_and_not_run(site: Site) -> None:

@@ -79,6 +79,35 @@ def test_records_of_every_type_are_shown_and_none_with_a_number_in_full(site: Bm
     assert "leave --type out" in site("log", "--type", "all", "--verdict", "block", code=2)
 
 
+def test_the_log_masks_numbers_in_names_and_in_every_spelling(site: Bmn) -> None:
+    """A campaign or an agent may be one by mistake; a file may be called after one."""
+    site.load()
+    site("optout", "add", "0612345678", "--seller", "acme", "--note", "called 06 12 34 99 99 and 06-12345678")
+    site("screen", "0612345678", "--campaign", "0687654321", "--agent", "0611112222", code=1)
+    site("evidence", "0612345678", "--out", str(site.folder / "0612345678.html"))
+    for form in ((), ("--csv",), ("--json",)):
+        for types in ((), ("--type", "all")):
+            text = site("log", *types, *form)
+            assert "068****321" in text
+            assert "061****222" in text
+            for number in ("0687654321", "0611112222", "34 99 99", "12345678"):
+                assert number not in text, (form, types)
+    full = site("log", "--type", "all", "--reveal")
+    assert "06 12 34 99 99" in full
+    assert "0687654321" in full
+
+
+def test_the_csv_of_the_log_has_nothing_that_a_spreadsheet_would_run(site: Bmn) -> None:
+    """Neither what was dialled nor a campaign; a number stays one."""
+    for dialled in ("0612345678", "=1+1*HYPER"):
+        site("screen", dialled, "--campaign", "@energy", code=1)
+    for options, number in (((), "+316*****678"), (("--reveal",), "+31612345678")):
+        rows = list(csv.DictReader(io.StringIO(site("log", "--csv", *options))))
+        assert rows[0]["number"] == number
+        assert rows[1]["number"].startswith("'=1+")
+        assert {row["campaign"] for row in rows} == {"'@energy"}
+
+
 def test_a_reader_that_goes_away_is_no_error(site: Bmn) -> None:
     """As with head."""
     for _ in range(3):

@@ -228,6 +228,22 @@ def test_a_call_without_a_recorded_end_is_over_after_hours(loaded: Application) 
     assert item.is_settled(now + timedelta(hours=5), timedelta(minutes=15))
 
 
+def test_the_registrars_words_are_shown_without_a_number(tmp_path: Path, settled: Application) -> None:
+    """He may repeat it in the reason of a rejection; the journal has it in full."""
+    call_id = call(settled)
+    press(settled, call_id, "register_with_charities")
+    export(settled, tmp_path / "1.csv")
+    settled.registrations.acknowledge(answered((call_id, False, "06-12 34 56 78 is not in use")))
+    with settled.redis.commands() as client:
+        url = f"unix://{client.connection_pool.connection_kwargs['path']}"
+    environment = {"BMN_CONFIG": str(tmp_path / "bmn.toml"), "BMN_REDIS_URL": url}
+    for form in ((), ("--json",)):
+        text = bmn("registrations", "status", *form, environment=environment).stdout
+        assert "06-******** 78 is not in use" in text
+    (item,) = settled.registrations.all()
+    assert item.reason == "06-12 34 56 78 is not in use"
+
+
 def test_the_command_line_of_registrations(tmp_path: Path, settled: Application) -> None:
     """Status, export and acknowledge, as JSON."""
     call_id = call(settled)

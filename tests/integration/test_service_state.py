@@ -13,8 +13,8 @@ from agent.bootstrap import Application, now_utc, service_state
 from agent.domain.deadline import Deadline
 from agent.domain.journal_events import EventType
 from agent.domain.profile import NL_BMNR
-from agent.domain.registration import RegistrationState
-from agent.service_state import Due, OpenRegistrations, ServiceState, State
+from agent.domain.registration import Due, RegistrationState
+from agent.service_state import OpenRegistrations, ServiceState, State
 from deploy.lab.redis_server import PrivateRedis
 from tests.conftest import load_register, wired
 from tests.integration.test_choices import EMPTY, call, press

@@ -144,7 +144,7 @@ def waiting(changes: int, age: timedelta | None) -> Callable[[], Waiting]:
 
 def undelivered(*ages: timedelta) -> Callable[[], list[Undelivered]]:
     """Registrations of so long ago, due after ten days."""
-    return lambda: [Undelivered(wished_at=NOW - age, due=NOW - age + timedelta(days=10)) for age in ages]
+    return lambda: [Undelivered(due=NOW - age + timedelta(days=10)) for age in ages]
 
 
 def an_outbox_that_fails() -> Waiting:

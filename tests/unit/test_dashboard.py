@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -17,16 +18,17 @@ from agent.domain.choice import Charities, Scope
 from agent.domain.errors import ConfigurationError
 from agent.domain.model import Reason, Verdict
 from agent.domain.phone_number import mask_within
-from agent.domain.registration import Action, RegistrationState
+from agent.domain.profile import NL_BMNR
+from agent.domain.registration import Action, Due, RegistrationState
 from agent.entrypoints.dashboard import accounts, app
 from agent.entrypoints.dashboard.accounts import Accounts, User, hash_password
 from agent.entrypoints.dashboard.charts import nice_top, stacked
 from agent.entrypoints.dashboard.language import Language, preferred, read_words
 from agent.entrypoints.dashboard.pages.charts import PERIODS
-from agent.entrypoints.dashboard.pages.register import Freshness
-from agent.entrypoints.dashboard.pages.registrations import Urgency
+from agent.entrypoints.dashboard.pages.register import Age, Freshness
 from agent.entrypoints.dashboard.sessions import Sessions
 from agent.entrypoints.dashboard.throttle import FREE_PER_ADDRESS, FREE_PER_USER, Throttle
+from agent.register_status import RegisterStatus
 from tests.conftest import CONFIGURATION
 from tests.unit.test_config import load
 
@@ -41,7 +43,7 @@ SHOWN: dict[str, type[StrEnum]] = {
     "charities": Charities,
     "scopes": Scope,
     "roles": Role,
-    "urgencies": Urgency,
+    "dues": Due,
     "freshness": Freshness,
     "languages": Language,
 }
@@ -283,3 +285,20 @@ def test_a_number_is_found_in_whatever_somebody_wrote(before: str, number: str, 
     """Notes hold numbers that nobody asked for."""
     digits = re.sub(r"\D", "", mask_within(f"{before} {number} {after}"))
     assert "12345678" not in digits
+
+
+def test_the_page_takes_over_when_a_load_is_ageing() -> None:
+    """``bmn register status`` and the page say the same of a load: the rule stands where the status is made."""
+    for ageing, freshness in ((True, Freshness.AGEING), (False, Freshness.FRESH)):
+        status = RegisterStatus(
+            profile="nl-bmnr",
+            current=None,
+            valid_until=None,
+            stale=False,
+            age=timedelta(days=20),
+            ageing=ageing,
+            rejected=0,
+            kept=(),
+            problems=(),
+        )
+        assert Age.of(status, NL_BMNR).freshness is freshness

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import configparser
 import itertools
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from agent.config import AgiSettings
+from agent.domain.registration import Due
 from agent.entrypoints.dashboard.server import GRACE_S
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +70,13 @@ def test_the_purge_waits_for_the_clock_and_may_ask_whether_it_is_right() -> None
         unit_of("bmn.service")["Service"]["SystemCallFilter"],
         "adjtimex clock_adjtime",
     ]
+
+
+def test_the_alert_of_registrations_is_about_those_that_are_near_their_deadline() -> None:
+    """As the doctor and the dashboard have it: a share of the metric that has all of them."""
+    rules = (ROOT / "deploy/prometheus/bmn.rules.yml").read_text()
+    (near,) = re.findall(r'bmn_registrations_pending\{due=~"([^"]+)"\}', rules)
+    assert near.split("|") == [due for due in Due if due.is_near]
 
 
 def test_the_dashboard_is_held_as_tight_as_the_agent_and_never_in_its_way() -> None:

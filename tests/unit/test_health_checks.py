@@ -51,6 +51,11 @@ def test_a_healthy_site_has_nothing_to_do() -> None:
     assert [finding.todo for finding in findings if finding.todo] == []
 
 
+def test_a_registration_with_more_than_three_days_left_is_not_due_soon() -> None:
+    """As on the dashboard and in the metrics."""
+    assert ailments(a_site(undelivered=undelivered(timedelta(days=6.9)))) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "check", "state", "what"),
     [
@@ -75,6 +80,7 @@ def test_a_healthy_site_has_nothing_to_do() -> None:
         ({"waiting": waiting(1, timedelta(minutes=2))}, "outbox", State.PROBLEM, "1 change not in Redis"),
         ({"waiting": an_outbox_that_fails}, "outbox", State.PROBLEM, "another journal"),
         ({"undelivered": undelivered(timedelta(days=8))}, "registrations", State.WARNING, "1 registration due soon"),
+        ({"undelivered": undelivered(timedelta(days=7.1))}, "registrations", State.WARNING, "1 registration due soon"),
         ({"undelivered": undelivered(timedelta(days=11))}, "registrations", State.PROBLEM, "past the time"),
         ({"service_is_well": nobody}, "service", State.WARNING, "127.0.0.1:4573"),
         ({"service_is_well": lambda: False}, "service", State.PROBLEM, "degraded"),

@@ -47,7 +47,7 @@ def test_an_empty_journal_has_a_root() -> None:
     assert prove([]).root == by_definition([])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(size=st.integers(1, 300), data=st.data())
 def test_nothing_but_the_leaf_in_its_place_leads_to_the_root(size: int, data: st.DataObject) -> None:
     """Another leaf, another place, another size, a path with more, fewer or other hashes."""

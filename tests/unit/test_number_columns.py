@@ -51,7 +51,7 @@ def one_by_one(texts: list[str | None], profile: Profile, prefixes: tuple[str, .
     return [int(number.digits) if isinstance(number, PhoneNumber) else None for number in numbers]
 
 
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=1_500)
 @given(
     st.lists(st.none() | spelled() | near_valid | st.text(max_size=45), min_size=1, max_size=8),
     st.sampled_from(PROFILES),

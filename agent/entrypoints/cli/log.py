@@ -21,6 +21,7 @@ from agent.domain.journal_events import EventType, Record
 from agent.domain.model import Reason, Verdict
 from agent.entrypoints.cli import context, log_views, output, reveal
 from agent.entrypoints.cli.arguments import Moment, Word, meant
+from agent.entrypoints.masking import Masking
 
 _NEWEST: Final = 50
 """Calls shown when neither a number of them nor a time was asked for."""
@@ -112,16 +113,17 @@ def log(
     if revealed:
         with context.application() as app:
             reveal.record(app, "call log", _in_words(chosen), None)
+    masking = None if revealed else Masking.of(config)
     view = log_views.MISSING_OFFER if missing_offer else log_views.RECORDS if types else log_views.SCREENED
     newest = limit if limit is not None else None if since else _NEWEST
     with ExitStack() as opened:
         log_file = _Log(config, chosen, opened, missing_offer=missing_offer)
         records = log_file.records(newest)
         show = log_views.csv_writer(view) if as_csv else log_views.show_json if as_json else log_views.table(view)
-        if not _show(records, show, log_file, view, revealed=revealed) and not (as_csv or as_json):
+        if not _show(records, show, log_file, view, masking) and not (as_csv or as_json):
             click.echo(f"nothing matches{_hint(config, chosen)}", err=True)
         if follow:
-            _show(log_file.following(), show, log_file, view, revealed=revealed)
+            _show(log_file.following(), show, log_file, view, masking)
 
 
 class _Log:
@@ -209,13 +211,12 @@ def _show(
     show: Callable[[log_views.Row], None],
     log_file: _Log,
     view: log_views.View,
-    *,
-    revealed: bool,
+    masking: Masking | None,
 ) -> bool:
     """Print them; whether there were any."""
     any_shown = False
     for record in records:
-        show(log_views.row_of(view, log_file.calls, record, revealed=revealed))
+        show(log_views.row_of(view, log_file.calls, record, masking))
         any_shown = True
     return any_shown
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,14 +13,13 @@ import click
 
 from agent.adapters.journal_views import JournalCalls
 from agent.domain.call_story import NOTICE_TO_FOLLOW, CallStory, NoticeResult
-from agent.domain.journal_events import JsonValue, Record
+from agent.domain.journal_events import Record
 from agent.domain.model import Verdict
-from agent.domain.phone_number import mask
 from agent.entrypoints.cli import output
+from agent.entrypoints.csv_cells import csv_cell
+from agent.entrypoints.masking import Masking
 
 Row = Mapping[str, object]
-_NUMBERS: Final = ("number", "dialled")
-_NUMBER_IN_TEXT: Final = re.compile(r"\+?\d{7,15}")
 _DETAILS: Final = "details"
 
 
@@ -63,9 +61,9 @@ RECORDS: Final = View(
 """Records of any type; what has no column of its own stands in ``details``."""
 
 
-def row_of(view: View, calls: JournalCalls, record: Record, *, revealed: bool) -> Row:
-    """A record as the view shows it."""
-    body = {name: value if revealed else _masked(name, value) for name, value in record.body.items()}
+def row_of(view: View, calls: JournalCalls, record: Record, masking: Masking | None) -> Row:
+    """A record as the view shows it; in full without ``masking``."""
+    body = {name: masking.field(name, value) if masking else value for name, value in record.body.items()}
     row: dict[str, object] = {name: body.get(name) for name in view.columns}
     if row.get("notice") == NOTICE_TO_FOLLOW:
         row["notice"] = _followed(calls, str(body["call"]))
@@ -74,17 +72,6 @@ def row_of(view: View, calls: JournalCalls, record: Record, *, revealed: bool) -
         rest = {name: value for name, value in body.items() if name not in row and value is not None}
         row |= {"seq": record.seq, "type": record.type, _DETAILS: rest}
     return row
-
-
-def _masked(name: str, value: JsonValue) -> JsonValue:
-    """A field without numbers in full, wherever in it they are; digests and ids are none."""
-    match value:
-        case str() if name in _NUMBERS:
-            return mask(value)
-        case str() if name in ("filter", "note", "reason", "evidence", "product", "problem"):
-            return _NUMBER_IN_TEXT.sub(lambda found: mask(found[0]), value)
-        case _:
-            return value
 
 
 def _followed(calls: JournalCalls, call: str) -> str:
@@ -104,7 +91,7 @@ def csv_writer(view: View) -> Callable[[Row], None]:
     writer.writeheader()
 
     def show(row: Row) -> None:
-        writer.writerow({name: _cell(value) for name, value in row.items()})
+        writer.writerow({name: csv_cell(_cell(value)) for name, value in row.items()})
 
     return show
 

@@ -11,6 +11,7 @@ import click
 from agent.adapters.registration_files import read_acknowledgements
 from agent.domain.registration import Registration, RegistrationState
 from agent.entrypoints.cli import context, output
+from agent.entrypoints.masking import Masking
 from agent.registrations import Exported, Registrations, charity_unanswered
 
 
@@ -34,7 +35,8 @@ def status(as_json: bool) -> None:
     """
     with context.application() as app:
         items = list(app.registrations.all())
-        rows = [_described(app.registrations, item) for item in items]
+        masking = Masking.of(app.settings)
+        rows = [_described(app.registrations, item, masking) for item in items]
     counts = {str(state): sum(item.state is state for item in items) for state in RegistrationState}
     overdue = sum(bool(row["overdue"]) for row in rows)
     unanswered = sum(charity_unanswered(item) for item in items)
@@ -109,11 +111,11 @@ def acknowledge(file: Path, as_json: bool) -> None:
         click.echo(f"{done.accepted} accepted, {done.rejected} rejected, {done.unchanged} known already")
 
 
-def _described(use_case: Registrations, item: Registration) -> dict[str, object]:
+def _described(use_case: Registrations, item: Registration, masking: Masking) -> dict[str, object]:
     return {
         "call": item.call,
         "number": str(item.number),
-        "campaign": item.campaign,
+        "campaign": masking.name(item.campaign),
         "seller": item.seller,
         "wished": item.wished_at,
         "due": use_case.due(item),
@@ -124,7 +126,7 @@ def _described(use_case: Registrations, item: Registration) -> dict[str, object]
         "sector": item.sector,
         "charities": item.wish.charities,
         "batch": item.batch,
-        "reason": item.reason,
+        "reason": masking.field("reason", item.reason),
     }
 
 

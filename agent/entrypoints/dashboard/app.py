@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from agent.adapters.journal_tail import JournalTail
 from agent.bootstrap import Application
 from agent.config_dashboard import Role
-from agent.domain.phone_number import mask
+from agent.domain.phone_number import mask, mask_within
 from agent.domain.profile import PROFILES
 from agent.entrypoints.dashboard.accounts import Accounts
 from agent.entrypoints.dashboard.headers import SecurityHeaders
@@ -33,6 +33,7 @@ from agent.entrypoints.dashboard.sessions import Sessions
 from agent.entrypoints.dashboard.site import Site
 from agent.entrypoints.dashboard.throttle import Throttle
 from agent.entrypoints.dashboard.visits import missing, page
+from agent.entrypoints.masking import Masking
 
 _HERE: Final = Path(__file__).parent
 STATIC: Final = "/static/"
@@ -83,6 +84,7 @@ def create_app(app: Application, clock: Callable[[], float] = time.monotonic) ->
     """The dashboard over a wired application, which it does not close."""
     settings = app.settings.dashboard
     tail = JournalTail(app.journal)
+    masking = Masking.of(app.settings)
     site = Site(
         app=app,
         accounts=Accounts(settings.users),
@@ -91,7 +93,8 @@ def create_app(app: Application, clock: Callable[[], float] = time.monotonic) ->
         tail=tail,
         live=LiveFeed(tail),
         words=read_words(ZoneInfo(PROFILES[app.settings.dialling.profile].timezone)),
-        templates=_templates(),
+        templates=_templates(masking),
+        masking=masking,
     )
 
     @contextlib.asynccontextmanager
@@ -117,7 +120,7 @@ async def _health(_: Request) -> Response:
     return PlainTextResponse("ok\n")
 
 
-def _templates() -> Environment:
+def _templates(masking: Masking) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_HERE / "templates"),
         autoescape=True,
@@ -126,5 +129,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["masked"] = lambda value: mask(str(value))
+    environment.filters["masked_within"] = lambda value: mask_within(str(value))
+    environment.filters["masked_name"] = lambda value: masking.name(str(value))
     environment.globals["Role"] = Role
     return environment

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from agent.domain.journal_events import Record
 from agent.domain.model import Verdict
-from agent.domain.phone_number import mask
 from agent.entrypoints.dashboard.language import Words
+from agent.entrypoints.masking import Masking
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,15 +31,14 @@ class CallRow:
     failure: str
 
     @classmethod
-    def of(cls, record: Record, words: Words, *, revealed: bool = False) -> CallRow:
-        """Of a ``call.screened``."""
-        body = record.body
-        number = str(body.get("number") or "")
+    def of(cls, record: Record, words: Words, masking: Masking | None) -> CallRow:
+        """Of a ``call.screened``; in full without ``masking``."""
+        body = {name: masking.field(name, value) if masking else value for name, value in record.body.items()}
         return cls(
             seq=record.seq,
             at=record.at,
             time=words.moment(record.at),
-            number=number if revealed else mask(number),
+            number=_text(body.get("number")),
             blocked=body.get("verdict") == Verdict.BLOCK,
             verdict=words.of("verdicts", body.get("verdict")),
             reason=words.of("reasons", body.get("reason")),

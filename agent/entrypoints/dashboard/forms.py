@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Final, Self
+from enum import StrEnum
+from typing import Final, Self, TypeVar
 
 from agent.domain.history import HistoryFilter
 from agent.domain.journal_events import EventType
@@ -16,6 +17,7 @@ from agent.entrypoints.dashboard.visits import Visit
 FIELDS: Final = ("since", "until", "verdict", "reason", "campaign", "seller", "agent", "call", "n")
 """Of the history's addresses. A number stands there as a word of the session (``n``), never itself."""
 _LONGEST: Final = 100
+Member = TypeVar("Member", bound=StrEnum)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +28,7 @@ class HistoryQuery:
     """``FIELDS`` as they stand in an address; what does not narrow is left out."""
     chosen: HistoryFilter
     problems: tuple[str, ...]
-    """What could not be read, and so does not narrow."""
+    """What could not be read. Then ``chosen`` is wider than what was meant, and nothing may be shown by it."""
 
     @classmethod
     def posted(cls, visit: Visit) -> Self:
@@ -49,12 +51,16 @@ class HistoryQuery:
         known = visit.session.hidden(given["n"]) if given["n"] else None
         if given["n"] and known is None:
             wrong.append(visit.words("history.number_forgotten"))
+        verdict, reason = (
+            _member(visit, Verdict, given["verdict"], wrong),
+            _member(visit, Reason, given["reason"], wrong),
+        )
         chosen = HistoryFilter(
             since=_midnight(visit, since),
             until=_midnight(visit, until + timedelta(days=1) if until else None),
             types=frozenset({EventType.CALL_SCREENED}),
-            verdict=Verdict(given["verdict"]) if given["verdict"] in list(Verdict) else None,
-            reason=Reason(given["reason"]) if given["reason"] in list(Reason) else None,
+            verdict=verdict,
+            reason=reason,
             campaign=given["campaign"] or None,
             seller=given["seller"] or None,
             agent=given["agent"] or None,
@@ -67,8 +73,17 @@ class HistoryQuery:
     def described(self) -> str:
         """What narrows, for the journal."""
         chosen = self.chosen
-        number = chosen.number.e164 if chosen.number else None
-        told = {**{name: value for name, value in self.query.items() if name != "n"}, "number": number}
+        told = {
+            "since": chosen.since and chosen.since.isoformat(),
+            "until": chosen.until and chosen.until.isoformat(),
+            "verdict": chosen.verdict,
+            "reason": chosen.reason,
+            "campaign": chosen.campaign,
+            "seller": chosen.seller,
+            "agent": chosen.agent,
+            "call": chosen.call,
+            "number": chosen.number and chosen.number.e164,
+        }
         return ", ".join(f"{name} {value}" for name, value in told.items() if value) or "all"
 
 
@@ -81,6 +96,16 @@ def read_number(visit: Visit, typed: str) -> PhoneNumber | None:
 def position(text: str) -> int | None:
     """A record of the journal."""
     return int(text) if text.isdecimal() and len(text) <= 18 else None
+
+
+def _member(visit: Visit, kind: type[Member], text: str, problems: list[str]) -> Member | None:
+    if not text:
+        return None
+    try:
+        return kind(text)
+    except ValueError:
+        problems.append(visit.words("history.bad_word", text=text, known=", ".join(kind)))
+        return None
 
 
 def _day(visit: Visit, text: str, problems: list[str]) -> date | None:

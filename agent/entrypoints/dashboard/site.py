@@ -20,6 +20,7 @@ from agent.entrypoints.dashboard.language import Language, Words
 from agent.entrypoints.dashboard.live import LiveFeed, Tail
 from agent.entrypoints.dashboard.sessions import Session, Sessions
 from agent.entrypoints.dashboard.throttle import Throttle
+from agent.entrypoints.masking import Masking
 
 _RECORD_MS = 10_000
 Arguments = ParamSpec("Arguments")
@@ -42,6 +43,7 @@ class Site:
     live: LiveFeed
     words: Mapping[Language, Words]
     templates: Environment
+    masking: Masking
     queries: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(6))
     """Slow questions of some wait here for each other; the live view and signing in have threads of their own."""
     passwords: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))

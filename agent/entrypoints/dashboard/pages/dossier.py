@@ -114,6 +114,7 @@ async def _page(visit: Visit, *, revealed: bool) -> Response:
         told=told["words"],
         word=told["word"],
         text=_text(revealed),
+        name=str if revealed else site.masking.name,
         dialled=str if revealed else mask,
         revealed=revealed,
     )

@@ -9,18 +9,18 @@ from typing import Final
 
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
+from agent.domain.history import HistoryPage
 from agent.domain.journal_events import EventType, Record
 from agent.domain.model import Reason, Verdict
-from agent.domain.phone_number import mask
+from agent.entrypoints.csv_cells import csv_cell
 from agent.entrypoints.dashboard.calls import CallRow
 from agent.entrypoints.dashboard.forms import HistoryQuery, position
 from agent.entrypoints.dashboard.visits import Visit
+from agent.entrypoints.masking import Masking
 
 PAGE: Final = 50
 _CSV_PAGE: Final = 1_000
 _COLUMNS: Final = ("at", "verdict", "reason", "number", "campaign", "seller", "agent", "call", "rule", "generation")
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""How a cell begins that a spreadsheet would reckon out."""
 
 
 async def show(visit: Visit) -> Response:
@@ -38,30 +38,42 @@ async def search(visit: Visit) -> Response:
 
 async def reveal(visit: Visit) -> Response:
     """The same page with numbers in full, once the journal has that they were asked for."""
-    return await _page(visit, HistoryQuery.of(visit, visit.form), revealed=True)
+    wanted = HistoryQuery.of(visit, visit.form)
+    if wanted.problems:
+        return await _page(visit, wanted, status=400)
+    return await _page(visit, wanted, revealed=True)
 
 
 async def masked_csv(visit: Visit) -> Response:
     """All that match, numbers masked."""
     wanted = HistoryQuery.of(visit, visit.request.query_params)
+    if wanted.problems:
+        return await _page(visit, wanted, status=400)
     return _csv(visit, wanted, revealed=False)
 
 
 async def full_csv(visit: Visit) -> Response:
     """The same with numbers in full, recorded first."""
     wanted = HistoryQuery.of(visit, visit.form)
+    if wanted.problems:
+        return await _page(visit, wanted, status=400)
     await visit.site.record(
         visit.session, EventType.NUMBER_REVEALED, what="call history as CSV", filter=wanted.described, count=None
     )
     return _csv(visit, wanted, revealed=True)
 
 
-async def _page(visit: Visit, wanted: HistoryQuery, *, revealed: bool = False) -> Response:
+async def _page(visit: Visit, wanted: HistoryQuery, *, revealed: bool = False, status: int = 200) -> Response:
+    """Where something could not be read, a page without calls: those found would not be those that were meant."""
     values = visit.form if visit.request.method == "POST" else visit.request.query_params
     before, after = position(values.get("before", "")), position(values.get("after", ""))
     if before is not None:
         after = None
-    page = await visit.site.ask(visit.site.app.history.page, wanted.chosen, before=before, after=after, limit=PAGE)
+    if wanted.problems:
+        page = HistoryPage(records=(), more=False, upto=0)
+        before = after = None
+    else:
+        page = await visit.site.ask(visit.site.app.history.page, wanted.chosen, before=before, after=after, limit=PAGE)
     if after is not None and len(page.records) < PAGE:  # the newest page, whole
         page = await visit.site.ask(visit.site.app.history.page, wanted.chosen, limit=PAGE)
         before = after = None
@@ -74,9 +86,10 @@ async def _page(visit: Visit, wanted: HistoryQuery, *, revealed: bool = False) -
     newer = before is not None or (after is not None and page.more)
     return visit.page(
         "history.html",
+        status=status,
         here=visit.below_root(visit.link("history", {**wanted.query, "before": before, "after": after})),
         wanted=wanted,
-        rows=[CallRow.of(record, visit.words, revealed=revealed) for record in page.records],
+        rows=[CallRow.of(record, visit.words, None if revealed else visit.site.masking) for record in page.records],
         older=page.records[-1].seq if older and page.records else None,
         newer=page.records[0].seq if newer and page.records else None,
         place={"before": before or "", "after": after or ""},
@@ -99,21 +112,16 @@ async def _lines(visit: Visit, wanted: HistoryQuery, revealed: bool) -> AsyncIte
     before: int | None = None
     while True:
         page = await visit.site.ask(visit.site.app.history.page, wanted.chosen, before=before, limit=_CSV_PAGE)
-        yield _text([_cells(record, revealed) for record in page.records])
+        yield _text([_cells(record, None if revealed else visit.site.masking) for record in page.records])
         if not page.more:
             return
         before = page.records[-1].seq
 
 
-def _cells(record: Record, revealed: bool) -> tuple[str, ...]:
-    number = str(record.body.get("number") or "")
-    shown = {"at": record.at.isoformat(), "number": number if revealed else mask(number)}
-    return tuple(shown[name] if name in shown else _cell(record.body.get(name)) for name in _COLUMNS)
-
-
-def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+def _cells(record: Record, masking: Masking | None) -> tuple[str, ...]:
+    body = {name: masking.field(name, value) if masking else value for name, value in record.body.items()}
+    texts = {name: "" if value is None else str(value) for name, value in body.items()} | {"at": record.at.isoformat()}
+    return tuple(csv_cell(texts[name]) for name in _COLUMNS)
 
 
 def _text(rows: list[tuple[str, ...]]) -> str:

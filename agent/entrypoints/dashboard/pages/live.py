@@ -25,7 +25,7 @@ async def show(visit: Visit) -> Response:
     """The newest calls; a script adds those that come."""
     everything = _wants_all(visit)
     head, records = await visit.site.ask(_newest, visit, everything)
-    rows = [CallRow.of(record, visit.words) for record in reversed(records)]
+    rows = [CallRow.of(record, visit.words, visit.site.masking) for record in reversed(records)]
     return visit.page("live.html", rows=rows, head=head, everything=everything)
 
 
@@ -63,7 +63,7 @@ def _is_over(visit: Visit) -> bool:
 
 def _event(visit: Visit, calls: Calls) -> ServerSentEvent:
     shown = [record for record in calls.records if _wants_all(visit) or _is_blocked(record)]
-    rows = [CallRow.of(record, visit.words) for record in shown]
+    rows = [CallRow.of(record, visit.words, visit.site.masking) for record in shown]
     told = [
         {
             "seq": row.seq,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Final, Self
+from typing import Self
 
 from starlette.responses import Response
 
@@ -13,9 +13,6 @@ from agent.domain.errors import LookupUnavailable
 from agent.domain.profile import Profile
 from agent.entrypoints.dashboard.visits import Visit
 from agent.register_status import RegisterStatus
-
-_WARN_FROM: Final = 0.75
-"""Of the time for which a load may be used."""
 
 
 class Freshness(StrEnum):
@@ -42,7 +39,7 @@ class Age:
         if status.age is None:
             return cls(freshness=Freshness.MISSING)
         share = status.age / timedelta(days=profile.load_valid_days)
-        freshness = Freshness.AGEING if share >= _WARN_FROM else Freshness.FRESH
+        freshness = Freshness.AGEING if status.ageing else Freshness.FRESH
         return cls(
             freshness=Freshness.STALE if status.stale else freshness,
             days=status.age / timedelta(days=1),

@@ -3,39 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import StrEnum
+from datetime import datetime
 from typing import Final
 
 from starlette.responses import Response
 
-from agent.bootstrap import now_utc
-from agent.domain.registration import Registration, RegistrationState
+from agent.domain.registration import Due, Registration, RegistrationState
 from agent.entrypoints.dashboard.visits import Visit
 from agent.registrations import Registrations
 
 _SHOWN: Final = 200
-_SOON: Final = timedelta(days=3)
 _OPEN: Final = (RegistrationState.PENDING, RegistrationState.REJECTED, RegistrationState.EXPORTED)
 
 
-class Urgency(StrEnum):
-    """How near the deadline of a registration is; the most urgent first."""
-
-    OVERDUE = "overdue"
-    SOON = "soon"
-    IN_TIME = "in_time"
-    DELIVERED = "delivered"
-    """The registrar has it, and has not answered yet."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Due:
+class Open:
     """A registration that is not finished."""
 
     item: Registration
     due: datetime
-    urgency: Urgency
+    nearness: Due | None
+    """None: the registrar has it, and has not answered yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +32,7 @@ class Overview:
 
     counts: dict[RegistrationState, int]
     overdue: int
-    open: tuple[Due, ...]
+    open: tuple[Open, ...]
     """The most urgent ones."""
     more: int
     """Open ones that are not shown."""
@@ -52,31 +40,22 @@ class Overview:
 
 async def show(visit: Visit) -> Response:
     """Those that are not finished, and how many there are of each state."""
-    overview = await visit.site.ask(_overview, visit.site.app.registrations, now_utc())
+    overview = await visit.site.ask(_overview, visit.site.app.registrations)
     return visit.page("registrations.html", overview=overview)
 
 
-def _overview(registrations: Registrations, now: datetime) -> Overview:
+def _overview(registrations: Registrations) -> Overview:
     counts = dict.fromkeys(RegistrationState, 0)
-    found: list[Due] = []
+    found: list[Open] = []
     for item in registrations.all():
         counts[item.state] += 1
         if item.state in _OPEN:
-            due = registrations.due(item)
-            found.append(Due(item=item, due=due, urgency=_urgency(registrations, item, due, now)))
-    order = list(Urgency)
-    found.sort(key=lambda one: (order.index(one.urgency), one.due))
+            found.append(Open(item=item, due=registrations.due(item), nearness=registrations.nearness(item)))
+    order: list[Due | None] = [*Due, None]
+    found.sort(key=lambda one: (order.index(one.nearness), one.due))
     return Overview(
         counts=counts,
-        overdue=sum(one.urgency is Urgency.OVERDUE for one in found),
+        overdue=sum(one.nearness is Due.OVERDUE for one in found),
         open=tuple(found[:_SHOWN]),
         more=max(0, len(found) - _SHOWN),
     )
-
-
-def _urgency(registrations: Registrations, item: Registration, due: datetime, now: datetime) -> Urgency:
-    if registrations.is_overdue(item):
-        return Urgency.OVERDUE
-    if item.state is RegistrationState.EXPORTED:
-        return Urgency.DELIVERED
-    return Urgency.SOON if due - now < _SOON else Urgency.IN_TIME

@@ -35,16 +35,17 @@ async def sign_in(visit: Visit) -> Response:
     if not double_submitted(request, site.sign_in_cookie, visit.form.get("csrf", "")):
         return _form(visit, back=back, problem=visit.words("errors.form"), status=403)
     address = request.client.host if request.client else ""
+    known = name if site.accounts.knows(name) else None  # else it may be a number, or a password
     if wait_s := site.throttle.wait_s(name, address):
         problem = visit.words("sign_in.wait", seconds=wait_s)
         refused = _form(visit, back=back, name=name, problem=problem, status=429)
         refused.headers["Retry-After"] = str(wait_s)
-        logs.logger().warning(logs.SIGN_IN_REFUSED, user=name, address=address, why="throttled", wait_s=wait_s)
+        logs.logger().warning(logs.SIGN_IN_REFUSED, user=known, address=address, why="throttled", wait_s=wait_s)
         return refused
     site.throttle.attempt(name, address)
     user = await to_thread.run_sync(site.accounts.check, name, password, limiter=site.passwords)
     if user is None:
-        logs.logger().warning(logs.SIGN_IN_REFUSED, user=name, address=address, why="wrong name or password")
+        logs.logger().warning(logs.SIGN_IN_REFUSED, user=known, address=address, why="wrong name or password")
         return _form(visit, back=back, name=name, problem=visit.words("sign_in.wrong"), status=401)
     site.throttle.succeeded(name, address)
     site.sessions.end(request.cookies.get(site.session_cookie, ""))
