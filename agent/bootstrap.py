@@ -30,6 +30,7 @@ from agent.adapters.sound_files import SoundFiles
 from agent.adapters.sqlite_journal import SqliteJournal
 from agent.adapters.system_clock import synchronised
 from agent.choices import Choices
+from agent.clock_keeping import ClockKeeping
 from agent.config import Settings
 from agent.domain.condition import ExpectedDialplan, Undelivered, Waiting
 from agent.domain.model import Campaign
@@ -86,6 +87,7 @@ class Application:
     finishing: Finishing
     registrations: Registrations
     scrub_checks: ScrubChecks
+    clock_keeping: ClockKeeping
     by: str
     """The system user on whose behalf this process runs."""
     watch: Watch
@@ -101,7 +103,8 @@ class Application:
 
     def close(self) -> None:
         """Write what is queued for the journal and close all connections."""
-        self.journal.close()
+        if lost := self.journal.close():
+            logs.logger().error(logs.RECORDS_LOST, count=lost)
         self.redis.close()
 
 
@@ -166,6 +169,7 @@ def bootstrap(
         finishing=Finishing(journal, calls, now_utc),
         registrations=_registrations(settings, journal, calls, by),
         scrub_checks=ScrubChecks(journal, now_utc),
+        clock_keeping=ClockKeeping(journal, now_utc, synchronised),
         by=by,
         watch=watch,
     )

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
 from agent.choices import call_fields
-from agent.domain.call_story import NOTICE_NOT_DUE, NOTICE_TO_FOLLOW, CallStory, NoticeResult
+from agent.domain.call_story import (
+    ENDED_UNKNOWN,
+    NOTICE_NOT_DUE,
+    NOTICE_TO_FOLLOW,
+    NOTICE_UNKNOWN,
+    CallChoices,
+    CallStory,
+    NoticeResult,
+)
 from agent.domain.deadline import Deadline
-from agent.domain.errors import JournalUnavailable
+from agent.domain.errors import JournalUnavailable, PremiseOutdated
 from agent.domain.journal_events import Event, EventType, JsonValue
 from agent.domain.model import Notice
 from agent.domain.ports import CallRecords, Journal
+from agent.domain.premise import Premise
 from agent.notices import NoticeEnd, notice_played
 
 _ANSWERED: Final = "ANSWER"
 NOTICE_WITHIN: Final = timedelta(minutes=15)
 """A notice that has not begun by then never will: it begins when the agent's part ends."""
+ENDED_WITHIN: Final = timedelta(hours=4)
+"""No conversation takes longer: an allow without an end by then gets one that says so."""
+_CLOSED_AT_ONCE: Final = 200
 _LOOKED_BACK: Final = timedelta(days=7)
 """By a process that has just started; it goes on from there."""
 
@@ -34,6 +47,8 @@ class EndedBy(StrEnum):
     TRANSFERRED = "transferred"
     """The agent passed the consumer on to somebody else."""
     NOT_ANSWERED = "not_answered"
+    UNKNOWN = ENDED_UNKNOWN
+    """Nothing ever said how it ended, or that it was dialled at all: the books were closed without."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +71,8 @@ class Finished:
     """What was recorded."""
 
     story: CallStory
-    answered: bool
+    answered: bool | None
+    """None when that is not known."""
     ended_by: EndedBy
     notice: str
     repeated: bool = False
@@ -73,7 +89,7 @@ class Finished:
     def offer_due(self) -> bool:
         """Whether there was a conversation in which the consumer had to be pointed at the register."""
         choices = self.story.choices
-        return self.answered and self.notice != NOTICE_NOT_DUE and (choices.offered or not choices.voicemail)
+        return bool(self.answered) and self.notice != NOTICE_NOT_DUE and (choices.offered or not choices.voicemail)
 
 
 class Finishing:
@@ -105,18 +121,43 @@ class Finishing:
         ended_by = _ended_by(report, answered)
         notice = _notice(story, answered, ended_by)
         finished = Finished(story=story, answered=answered, ended_by=ended_by, notice=notice)
-        if story.finished is not None:
+        if story.ended:
             return Finished(story=story, answered=answered, ended_by=ended_by, notice=notice, repeated=True)
-        events = [_event(report, finished)]
+        events = [_event(finished, report)]
         if finished.past_notice is not None:
             events.insert(0, _not_played(story, report.uniqueid, finished.past_notice))
+        premise = None if story.finished else Premise(upto=0, unfinished=report.call)
         try:
-            self._journal.append(events, deadline)
+            self._journal.append(events, deadline, premise)
+        except PremiseOutdated:
+            return replace(finished, repeated=True)
         except JournalUnavailable:
-            for event in events:  # nothing of it was written; it is true all the same
-                self._journal.append_later(event)
+            for event in events:  # it is true all the same, and is written once
+                self._journal.append_later(event, premise)
             raise
         return finished
+
+    def close_books(self, deadline: Deadline) -> int:
+        """Give each allowed call an end that got none within ``ENDED_WITHIN``; returns how many, some at a time.
+
+        Its end may have been lost, or it was never dialled. Raises ``JournalUnavailable``.
+        """
+        closed = 0
+        for call in self._calls.unfinished(self._clock() - ENDED_WITHIN, _CLOSED_AT_ONCE):
+            story = CallStory.of(self._calls.of_call(call))
+            if story is None:
+                continue
+            talked = story.choices != CallChoices() or story.notice_result in (NoticeResult.HEARD, NoticeResult.PARTIAL)
+            finished = Finished(
+                story=story,
+                answered=True if talked else None,
+                ended_by=EndedBy.UNKNOWN,
+                notice=_notice_unless_known(story),
+            )
+            with contextlib.suppress(PremiseOutdated):  # its end came just now
+                self._journal.append([_event(finished)], deadline, Premise(upto=0, unfinished=call))
+                closed += 1
+        return closed
 
 
 def _ended_by(report: FinishReport, answered: bool) -> EndedBy:
@@ -135,20 +176,27 @@ def _notice(story: CallStory, answered: bool, ended_by: EndedBy) -> str:
     return NoticeResult.NOT_PLAYED if past_it else NOTICE_TO_FOLLOW
 
 
+def _notice_unless_known(story: CallStory) -> str:
+    if story.notice is not Notice.REQUIRED:
+        return NOTICE_NOT_DUE
+    return NOTICE_UNKNOWN if story.notice_result is None else story.notice_result
+
+
 def _not_played(story: CallStory, uniqueid: str, why: NoticeEnd) -> Event:
     """The notice was due and not played: that is a record of its own, and no offer."""
     return notice_played(story, uniqueid, None, f"notice-{story.seller}", None, NoticeResult.NOT_PLAYED, why, 0)
 
 
-def _event(report: FinishReport, finished: Finished) -> Event:
+def _event(finished: Finished, report: FinishReport | None = None) -> Event:
+    """The end of a call; without a ``report``, what nobody can say is null."""
     story = finished.story
     body: dict[str, JsonValue] = {
-        **call_fields(story, report.uniqueid),
-        "dialstatus": report.dialstatus,
-        "rang": report.rang,
+        **call_fields(story, report.uniqueid if report else story.uniqueid),
+        "dialstatus": report.dialstatus if report else "",
+        "rang": report.rang if report else None,
         "answered": finished.answered,
-        "answered_s": report.answered_s if finished.answered else 0,
-        "cause": report.cause,
+        "answered_s": (report.answered_s if finished.answered else 0) if report else None,
+        "cause": report.cause if report else None,
         "ended_by": finished.ended_by,
         "offered": story.choices.offered,
         "voicemail": story.choices.voicemail,

@@ -6,7 +6,7 @@ A new check is a function from ``Site`` to findings, and a place in ``CHECKS``. 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from agent.asterisk_checks import check_asterisk
@@ -15,7 +15,7 @@ from agent.domain.choice import AGENT_KEYS
 from agent.domain.condition import JournalCondition
 from agent.domain.dialogue import prompt_names
 from agent.domain.errors import ConfigurationError, JournalOutdated, JournalUnavailable, LookupUnavailable
-from agent.domain.model import Generation, Reason, Verdict
+from agent.domain.model import Reason, Verdict
 from agent.domain.ports import SoundFault
 from agent.domain.profile import Profile
 from agent.domain.wording import counted
@@ -178,15 +178,10 @@ def _register_finding(site: Site, profile: Profile) -> Finding:
     )
     if profile.is_stale(generation, now):
         what += ", so calls that need it are blocked (register_stale)"
-        return Finding(check="register", state=State.PROBLEM, what=what, todo=_stale_todo(generation, profile, now))
+        return Finding(check="register", state=State.PROBLEM, what=what, todo=_IMPORT)
     if age >= period * AGEING_AT:
         return Finding(check="register", state=State.WARNING, what=what, todo=_IMPORT)
     return Finding(check="register", state=State.OK, what=what)
-
-
-def _stale_todo(generation: Generation, profile: Profile, now: datetime) -> str:
-    """A load of the future means that the clock was set back."""
-    return _IMPORT if now > profile.valid_until(generation) else "the clock was set back: put it right"
 
 
 def _check_consumer_sounds(site: Site) -> Iterator[Finding]:

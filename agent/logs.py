@@ -18,6 +18,9 @@ AGENT_STARTED: Final = "agent.started"
 AGENT_STOPPING: Final = "agent.stopping"
 AGENT_STOPPED: Final = "agent.stopped"
 CALL_FINISHED: Final = "call.finished"
+CALLS_CLOSED: Final = "calls.closed"
+CLOCK_JUMPED: Final = "clock.jumped"
+CLOCK_UNSOUND: Final = "clock.unsound"
 CALL_SCREENED: Final = "call.screened"
 DASHBOARD_BLIND: Final = "dashboard.blind"
 DASHBOARD_STARTED: Final = "dashboard.started"
@@ -28,12 +31,14 @@ KEY_PRESSED: Final = "key.pressed"
 NOTICE_MISSED: Final = "notice.missed"
 NOTICE_PLAYED: Final = "notice.played"
 JOURNAL_ANCHORED: Final = "journal.anchored"
+JOURNAL_REPLACED: Final = "journal.replaced"
 KEY_EXPOSED: Final = "key.exposed"
 OUTBOX_DRAINED: Final = "outbox.drained"
 OUTBOX_BLOCKED: Final = "outbox.blocked"
 OUTBOX_RESTARTED: Final = "outbox.restarted"
 PAGE_FAILED: Final = "page.failed"
 PEER_REFUSED: Final = "peer.refused"
+RECORDS_LOST: Final = "records.lost"
 REQUEST_FAILED: Final = "request.failed"
 REQUEST_OVERDUE: Final = "request.overdue"
 SCRIPT_UNKNOWN: Final = "script.unknown"
@@ -47,6 +52,9 @@ EVENTS: Final = {
     AGENT_STOPPING: "a signal asked the service to stop; running sessions may end",
     AGENT_STOPPED: "the service has stopped; clean=false when sessions were cut off",
     CALL_FINISHED: "the end of a dialled call; a warning when the offer is missing, or when it could not be recorded",
+    CALLS_CLOSED: "allowed calls that got no end in hours: their books were closed without one",
+    CLOCK_JUMPED: "the clock is behind the journal, and the system calls it right: calls go on",
+    CLOCK_UNSOUND: "the clock is behind the journal, and nothing vouches for it: calls are blocked; said once",
     CALL_SCREENED: "one screening, with its verdict, reason, rule and timings",
     DASHBOARD_BLIND: "the journal cannot be read, so that the live view shows nothing new; said once per outage",
     DASHBOARD_STARTED: "the dashboard listens",
@@ -57,12 +65,14 @@ EVENTS: Final = {
     NOTICE_MISSED: "notices that were to follow the agent's part of a call, and did not begin within their time",
     NOTICE_PLAYED: "one notice: how much was heard, what was chosen; late answers are on disk but not yet in Redis",
     JOURNAL_ANCHORED: "once an hour, how far the journal's chain goes, for bmn journal verify --expect",
+    JOURNAL_REPLACED: "the journal at its path is not the one that is open: the service ends, to be started on it",
     KEY_EXPOSED: "others than its owner can read the journal's key",
     OUTBOX_DRAINED: "list changes of the journal were applied to Redis by the background drain",
     OUTBOX_BLOCKED: "list changes wait because Redis or the journal is away; said once per outage",
     OUTBOX_RESTARTED: "the journal was restored from a backup: all of it is applied to Redis again",
     PAGE_FAILED: "a page of the dashboard could not be shown, and why",
     PEER_REFUSED: "a connection from outside agi.allowed_peers was closed",
+    RECORDS_LOST: "the process ended, and so many records that it had promised never reached the journal",
     REQUEST_FAILED: "an unexpected error in a handler; the call was blocked with internal_error",
     REQUEST_OVERDUE: "a request waited longer than its deadline; a screening was blocked with overloaded",
     SCRIPT_UNKNOWN: "an AGI script that does not exist was asked for; nothing was answered",

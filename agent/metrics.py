@@ -150,6 +150,12 @@ class Metrics(Watch):
             "bmn_journal_last_commit_timestamp_seconds", "When this process last put a record on disk; 0: not yet."
         )
         self._journal_errors = self._counter("bmn_journal_errors", "Transactions of the journal that failed.")
+        self._lost = self._counter(
+            "bmn_journal_lost_records", "Records that were promised for later and will never be on disk."
+        )
+        self._closed = self._counter(
+            "bmn_calls_closed_unknown", "Allowed calls that got no end, and whose books were closed without one."
+        )
         self._redis_connections = self._counter("bmn_redis_connections", "Connections opened for lookups.")
         self._redis_errors = self._counter("bmn_redis_errors", "Failures of Redis.", "kind")
         for kind in RedisFailure:
@@ -259,6 +265,16 @@ class Metrics(Watch):
     def commit_failed(self) -> None:
         """See ``Watch``."""
         self._journal_errors.inc()
+
+    @_harmless
+    def records_lost(self, records: int) -> None:
+        """See ``Watch``."""
+        self._lost.inc(records)
+
+    @_harmless
+    def calls_closed(self, calls: int) -> None:
+        """See ``Watch``."""
+        self._closed.inc(calls)
 
     @_harmless
     def redis_connected(self) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
+from agent.domain.clock import CLOCK_TOLERANCE, behind, is_behind
 from agent.domain.condition import ServiceUnavailable
 from agent.domain.errors import JournalUnavailable, LookupUnavailable
-from agent.domain.profile import CLOCK_TOLERANCE
 from agent.domain.registration import Due
 from agent.domain.wording import counted
 from agent.site import Finding, Site, State
@@ -55,12 +55,17 @@ def _redis_clock(site: Site, now: datetime) -> Iterator[Finding]:
 
 def _journal_clock(site: Site, now: datetime) -> Iterator[Finding]:
     try:
-        last_at = site.journal_condition().last_at if site.journal_opens() else None
+        newest_at = site.journal_condition().newest_at if site.journal_opens() else None
     except JournalUnavailable:  # told by the check of the journal
         return
-    if last_at is not None and last_at > now + _DRIFT:
-        what = f"was set back: the newest record of the journal is of {last_at.isoformat(timespec='seconds')}"
+    if newest_at is None or newest_at <= now + _DRIFT:
+        return
+    if is_behind(now, newest_at):
+        what = f"calls are blocked (clock_unsound): {behind(now, newest_at)}"
         yield Finding(check="clock", state=State.PROBLEM, what=what, todo=_SET_CLOCK)
+        return
+    what = f"was set back: the journal holds a record of {newest_at.isoformat(timespec='seconds')}"
+    yield Finding(check="clock", state=State.PROBLEM, what=what, todo=_SET_CLOCK)
 
 
 def check_service(site: Site) -> Iterator[Finding]:

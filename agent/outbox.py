@@ -84,7 +84,7 @@ class Outbox:
                     count += len(records)
                     self._record_applied(records)
                     if progress is not None:
-                        progress("applying", upto.seq, self._journal.protective_head())
+                        progress("applying", upto.seq, self._journal.state().restriction_watermark)
 
     def replay(self, progress: Progress, *, take_over: bool) -> int:
         """Apply all of the journal again, whatever Redis holds; returns the number of the last record applied.

@@ -32,7 +32,7 @@ from agent.register_records import (
     recorded_files,
 )
 from agent.register_rows import Note, Rows, ignore, read_rows
-from agent.registers import require_in_force
+from agent.registers import put_in_force, require_in_force
 
 _APPEND_TIMEOUT_MS: Final = 10_000
 
@@ -118,9 +118,10 @@ class RegisterLoading:
             self._require_nobody_else(profile)
             read = self._read(profile, files, note=options.rejects, progress=progress)
             with self._generations.changing(profile.key) as changes:
+                upto = self._journal.state().seq
                 self._check_dates(profile, options)  # again, for another import may have come in between
                 self._check_size(profile, read.numbers, options)
-                return self._load(profile, files, options.as_of, read, changes, progress)
+                return self._load(profile, files, options.as_of, read, changes, progress, upto=upto)
         except ImportUnderWay:
             raise
         except InputRejected as error:
@@ -144,12 +145,13 @@ class RegisterLoading:
             self._require_nobody_else(profile)
             read = self._read(profile, [file], note=options.rejects, progress=progress)
             with self._generations.changing(profile.key) as changes:
+                upto = self._journal.state().seq
                 base = self._check_delta(profile, options)
                 if not options.allow_shrink:
                     check_removals(len(read.removed), base.count, self._max_shrink_percent)
                 generation = self._new_generation(profile, [file], options.as_of, 0)
                 derived = changes.derive(generation, base, read.lists, read.removed, progress)
-                made = self._publish(derived.generation, derived.counts, [file], read, changes, base=base.id)
+                made = self._publish(derived.generation, derived.counts, [file], read, changes, upto=upto, base=base.id)
                 return replace(made, absent=derived.absent)
         except ImportUnderWay:
             raise
@@ -186,6 +188,7 @@ class RegisterLoading:
             error.add_note("the lists of the sellers were applied again; the register was not loaded")
             raise
         with self._generations.changing(profile.key) as changes:
+            upto = self._journal.state().seq
             now = self._history(profile).in_force
             if now is None or now.seq != loaded.seq:
                 raise LookupUnavailable(
@@ -193,7 +196,7 @@ class RegisterLoading:
                 )
             base = loaded.body.get("base")
             built_on = str(base) if base is not None else None
-            imported = self._load(profile, own, as_of_day(loaded), read, changes, progress, base=built_on)
+            imported = self._load(profile, own, as_of_day(loaded), read, changes, progress, upto=upto, base=built_on)
         return Rebuilt(applied=applied, in_force=imported.generation, reloaded=imported)
 
     def _require_nobody_else(self, profile: Profile) -> None:
@@ -213,13 +216,14 @@ class RegisterLoading:
         changes: GenerationChanges,
         progress: Progress,
         *,
+        upto: int,
         base: str | None = None,
     ) -> Imported:
         """Write a generation, record it, which puts it in force, and let the oldest go."""
         generation = self._new_generation(profile, files, as_of, read.numbers)
         changes.load(generation, read.lists, progress)
         counts = {blocked: len(numbers) for blocked, numbers in read.lists.items()}
-        return self._publish(generation, counts, files, read, changes, base=base)
+        return self._publish(generation, counts, files, read, changes, upto=upto, base=base)
 
     def _publish(
         self,
@@ -229,9 +233,14 @@ class RegisterLoading:
         read: Rows,
         changes: GenerationChanges,
         *,
+        upto: int,
         base: str | None,
     ) -> Imported:
-        """Record a generation that was written, which puts it in force, and let the oldest go."""
+        """Record a generation that was written, which puts it in force, and let the oldest go.
+
+        ``upto`` is the journal record up to which it was judged. Raises ``LookupUnavailable`` when another load came
+        into force since.
+        """
         body: dict[str, JsonValue] = {
             "generation": generation.id,
             "profile": generation.profile,
@@ -247,7 +256,7 @@ class RegisterLoading:
             "by": self._by,
         }
         changes.renew()
-        self._journal.append([Event(EventType.REGISTER_LOADED, body)], Deadline.after_ms(_APPEND_TIMEOUT_MS))
+        put_in_force(self._journal, Event(EventType.REGISTER_LOADED, body), generation.profile, upto)
         self._outbox.drain_recorded()
         require_in_force(self._generations, generation)
         return Imported(

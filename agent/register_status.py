@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from agent.domain.model import Generation
-from agent.domain.profile import Profile
 from agent.domain.register_history import RegisterHistory
 
 AGEING_AT: Final = 0.75
@@ -40,25 +39,11 @@ def rejected_lines(history: RegisterHistory) -> int:
 
 
 def problems_of(
-    profile: Profile,
-    current: Generation | None,
-    now: datetime,
-    history: RegisterHistory,
-    kept: Sequence[Generation],
+    current: Generation | None, history: RegisterHistory, kept: Sequence[Generation], clock_problem: str
 ) -> tuple[str, ...]:
-    """Each in a sentence, with what to do."""
-    return (*_clock_problem(profile, current, now), *_problems(history, current, kept))
-
-
-def _clock_problem(profile: Profile, current: Generation | None, now: datetime) -> tuple[str, ...]:
-    if current is None or not profile.is_stale(current, now) or now > profile.valid_until(current):
-        return ()
-    return (f"{current.id} was loaded later than now: the clock of this host was set back, so put it right",)
-
-
-def _problems(history: RegisterHistory, current: Generation | None, kept: Sequence[Generation]) -> tuple[str, ...]:
-    """Where Redis and the journal differ."""
-    problems = [
+    """Where Redis and the journal differ, each in a sentence with what to do, after what is wrong with the clock."""
+    problems = [clock_problem] if clock_problem else []
+    problems += [
         f"{item.id} is complete in Redis but was never in force, for it has no record in the journal: "
         "import its file again"
         for item in kept

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
+from agent.domain.clock import behind, is_behind
 from agent.domain.deadline import Deadline
-from agent.domain.errors import InputRejected, LookupUnavailable
+from agent.domain.errors import InputRejected, LookupUnavailable, PremiseOutdated
 from agent.domain.journal_events import Event, EventType, JsonValue
 from agent.domain.model import Generation
 from agent.domain.ports import Generations, Journal
+from agent.domain.premise import Premise
 from agent.domain.profile import Profile
 from agent.domain.register_history import RegisterHistory, register_history
 from agent.generation_keeping import GenerationKeeping
@@ -48,6 +50,7 @@ class Registers:
         self._outbox.drain()  # before, for it may take long
         with self._generations.changing(profile.key) as changes:
             self._outbox.drain()
+            upto = self._journal.state().seq
             current = self._generations.current(profile.key)
             if current is None:
                 raise InputRejected("no register is loaded, so there is nothing to roll back")
@@ -68,7 +71,7 @@ class Registers:
                 "by": self._by,
             }
             changes.renew()
-            self._journal.append([Event(EventType.REGISTER_ROLLED_BACK, body)], Deadline.after_ms(_APPEND_TIMEOUT_MS))
+            put_in_force(self._journal, Event(EventType.REGISTER_ROLLED_BACK, body), profile.key, upto)
             self._outbox.drain_recorded()
             require_in_force(self._generations, older[-1])
         return current, older[-1]
@@ -90,7 +93,7 @@ class Registers:
             ageing=age is not None and not stale and age >= period * AGEING_AT,
             rejected=rejected_lines(history),
             kept=kept,
-            problems=problems_of(profile, current, now, history, kept),
+            problems=problems_of(current, history, kept, self._clock_problem(now)),
         )
 
     def memory(self, status: RegisterStatus) -> dict[str, int | None]:
@@ -101,8 +104,25 @@ class Registers:
         """Free old generations whose time has come; returns their ids."""
         return self._keeping.tidy(profile.key)
 
+    def _clock_problem(self, now: datetime) -> str:
+        newest_at = self._journal.state().newest_at
+        return behind(now, newest_at) if newest_at is not None and is_behind(now, newest_at) else ""
+
     def _history(self, profile: Profile) -> RegisterHistory:
         return register_history(self._journal.register_changes(profile.key))
+
+
+def put_in_force(journal: Journal, event: Event, profile: str, upto: int) -> None:
+    """Record a change of the register, unless ``profile`` has another load in force than after record ``upto``.
+
+    Raises ``LookupUnavailable`` then; nothing was recorded.
+    """
+    try:
+        journal.append([event], Deadline.after_ms(_APPEND_TIMEOUT_MS), Premise(upto=upto, profile=profile))
+    except PremiseOutdated as error:
+        raise LookupUnavailable(
+            "another load came into force meanwhile, so this one did not: bmn register status says which"
+        ) from error
 
 
 def require_in_force(generations: Generations, generation: Generation) -> None:

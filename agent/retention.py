@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
+from agent.domain.clock import behind, is_behind
 from agent.domain.deadline import Deadline
 from agent.domain.errors import InputRejected
 from agent.domain.journal_events import Event, EventType, Record
@@ -46,7 +47,10 @@ class PurgeRecords(Protocol):
     def of_number(self, number: str) -> list[Record]:
         """The records of a number that are looked at together, in order."""
 
-    def protective_head(self) -> int:
+    def newest_at(self) -> datetime | None:
+        """The highest time of its records since a clock was last put right."""
+
+    def restriction_watermark(self) -> int:
         """The newest record that may turn an allow into a block: screening looks for it, so it stays."""
 
     def purge(self, event: Event, seqs: Sequence[int], deadline: Deadline) -> None:
@@ -108,7 +112,7 @@ class Retention:
         if not (trust_clock or dry_run):  # who only looks loses nothing
             self._check_clock(now)
         until = {kind: now - timedelta(days=days) for kind, days in self._days.items()}
-        kept = self._records.protective_head()
+        kept = self._records.restriction_watermark()
         counts: Counter[EventType] = Counter()
         for found in self._chunks(until, progress):
             going = [one for one in found if one.seq != kept]
@@ -123,6 +127,9 @@ class Retention:
         return Purge(counts={event: counts[event] for event in EventType if counts[event]}, until=until, wiped=wiped)
 
     def _check_clock(self, now: datetime) -> None:
+        newest_at = self._records.newest_at()
+        if newest_at is not None and is_behind(now, newest_at):
+            raise InputRejected(f"{behind(now, newest_at)}; nothing was purged")
         advice = "set the clock, or add --trust-clock if it is right; a body that is gone cannot be brought back"
         if self._synchronised() is False:
             raise InputRejected(f"nothing keeps the clock of this machine right, which says {now:%Y-%m-%d}: {advice}")

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from agent.domain.clock import behind
 from agent.domain.deadline import Deadline
-from agent.domain.errors import JournalUnavailable, ListsBehind, LookupTimedOut, LookupUnavailable
+from agent.domain.errors import JournalUnavailable, ListsBehind, LookupTimedOut, LookupUnavailable, PremiseOutdated
 from agent.domain.journal_events import Event, EventType
-from agent.domain.model import Call, Campaign, Decision, Facts, LookupFailure, Notice, Reason, Screened
+from agent.domain.model import Call, Campaign, Decision, Facts, LookupFailure, Notice, Reason, Screened, Verdict
 from agent.domain.phone_number import EmergencyNumber, PhoneNumber, read_dialled
 from agent.domain.ports import Journal, Lists
+from agent.domain.premise import Premise
 from agent.domain.profile import Profile
 from agent.domain.rules import decide, needs_lists, notice_for
 from agent.outbox import Outbox
@@ -24,6 +26,9 @@ DOOR_RULE: Final = "request_can_be_served"
 """Names what blocked before the rules could be asked."""
 _CATCH_UPS: Final = 2
 """A drain that was joined may have looked before the record that matters was there; the next one finds it."""
+_DECISIONS: Final = 3
+"""How often a call is decided when what forbids it keeps coming in between; then it is blocked."""
+_RESTLESS: Final = "the lists of this number changed each time that it was looked up"
 _KEPT: Final = 80
 """Characters of what somebody dialled or named that are recorded; Asterisk's own limit on an extension."""
 
@@ -79,52 +84,80 @@ class Screening:
         self._new_call_id = new_call_id
 
     def screen(self, request: ScreenRequest, deadline: Deadline) -> tuple[Screened, Timings]:
-        """Decide, and have the verdict on disk before it is returned. Never raises for a service that is away."""
+        """Decide, and have the verdict on disk before it is returned. Never raises for a service that is away.
+
+        An allow is written only where nothing that restricts its number was written since its facts were read; else
+        the facts are read again.
+        """
         call, profile = self._read(request)
-        started = time.perf_counter_ns()
-        facts, failure, decision = self._decided(call, profile, deadline)
-        looked_up = time.perf_counter_ns()
-        screened = Screened(
-            call_id=self._new_call_id(),
-            decision=decision,
-            dialled=call.dialled,
-            notice=notice_for(call, decision, profile),
-            generation=facts.generation.id if facts.generation else None,
-            failure=failure,
-        )
-        decided = time.perf_counter_ns()
-        screened = self._recorded(request, call, profile, screened, deadline)
-        done = time.perf_counter_ns()
-        return screened, Timings(
-            lookup_us=(looked_up - started) // 1000,
-            decision_us=(decided - looked_up) // 1000,
-            journal_us=(done - decided) // 1000,
-        )
+        call_id = self._new_call_id()
+        looked = decided = written = 0
+        for _ in range(_DECISIONS):
+            started = time.perf_counter_ns()
+            facts, failure = self._facts(call, deadline)
+            looked_up = time.perf_counter_ns()
+            screened = self._screened(call_id, call, profile, facts, failure)
+            at = time.perf_counter_ns()
+            looked, decided = looked + looked_up - started, decided + at - looked_up
+            try:
+                screened = self._recorded(
+                    request, call, profile, screened, deadline, _premise(screened, profile, facts)
+                )
+                break
+            except PremiseOutdated:
+                continue
+            finally:
+                written += time.perf_counter_ns() - at
+        else:
+            screened = self._refused(request, call, profile, call_id, Reason.LOOKUP_UNAVAILABLE, _RESTLESS, deadline)
+        return screened, Timings(lookup_us=looked // 1000, decision_us=decided // 1000, journal_us=written // 1000)
 
     def would_be(self, number: PhoneNumber, campaign: Campaign, deadline: Deadline) -> tuple[Decision, str]:
         """What a call would get now, and what failed; nothing is recorded, so nobody may dial because of it."""
         call = Call(dialled=number, campaign=campaign)
-        _, failure, decision = self._decided(call, self._profiles[campaign.profile], deadline)
-        return decision, failure
-
-    def _decided(self, call: Call, profile: Profile, deadline: Deadline) -> tuple[Facts, str, Decision]:
         facts, failure = self._facts(call, deadline)
-        return facts, failure, decide(call, facts, profile, self._clock())
+        screened = self._screened("", call, self._profiles[campaign.profile], facts, failure)
+        return screened.decision, screened.failure
 
     def refuse(self, request: ScreenRequest, reason: Reason, failure: str, deadline: Deadline) -> Screened:
         """Block without asking the rules: the service is overloaded, or failed. Emergency numbers still go through."""
         call, profile = self._read(request)
+        return self._refused(request, call, profile, self._new_call_id(), reason, failure, deadline)
+
+    def _refused(
+        self,
+        request: ScreenRequest,
+        call: Call,
+        profile: Profile,
+        call_id: str,
+        reason: Reason,
+        failure: str,
+        deadline: Deadline,
+    ) -> Screened:
         emergency = isinstance(call.dialled, EmergencyNumber)
-        decision = Decision(reason=Reason.EMERGENCY_NUMBER if emergency else reason, rule=DOOR_RULE)
         screened = Screened(
-            call_id=self._new_call_id(),
-            decision=decision,
+            call_id=call_id,
+            decision=Decision(reason=Reason.EMERGENCY_NUMBER if emergency else reason, rule=DOOR_RULE),
             dialled=call.dialled,
             notice=Notice.NONE,
             generation=None,
             failure=failure,
         )
         return self._recorded(request, call, profile, screened, deadline)
+
+    def _screened(self, call_id: str, call: Call, profile: Profile, facts: Facts, failure: str) -> Screened:
+        now = self._clock()
+        decision = decide(call, facts, profile, now)
+        if decision.reason is Reason.CLOCK_UNSOUND and facts.newest_at is not None:
+            failure = behind(now, facts.newest_at)
+        return Screened(
+            call_id=call_id,
+            decision=decision,
+            dialled=call.dialled,
+            notice=notice_for(call, decision, profile),
+            generation=facts.generation.id if facts.generation else None,
+            failure=failure,
+        )
 
     def _read(self, request: ScreenRequest) -> tuple[Call, Profile]:
         campaign = self._campaigns.get(request.campaign)
@@ -137,24 +170,30 @@ class Screening:
             return Facts(), ""
         limit = Deadline(min(deadline.at, Deadline.after_ms(self._lookup_timeout_ms).at))
         try:
-            head = self._journal.protective_head()
+            journal = self._journal.state()
             for _ in range(_CATCH_UPS):
                 try:
-                    return self._lists.facts(call.dialled, call.campaign, head, limit), ""
+                    return self._lists.facts(call.dialled, call.campaign, journal, limit), ""
                 except ListsBehind:
                     self._outbox.catch_up(limit)
-            return self._lists.facts(call.dialled, call.campaign, head, limit), ""
+            return self._lists.facts(call.dialled, call.campaign, journal, limit), ""
         except LookupTimedOut as error:
             return Facts(failure=LookupFailure.TIMED_OUT), str(error)
         except (LookupUnavailable, JournalUnavailable) as error:
             return Facts(failure=LookupFailure.UNAVAILABLE), str(error)
 
     def _recorded(
-        self, request: ScreenRequest, call: Call, profile: Profile, screened: Screened, deadline: Deadline
+        self,
+        request: ScreenRequest,
+        call: Call,
+        profile: Profile,
+        screened: Screened,
+        deadline: Deadline,
+        premise: Premise | None = None,
     ) -> Screened:
-        """The verdict once it is on disk; a block instead when it does not get there."""
+        """The verdict once it is on disk; a block instead when it does not get there. Raises ``PremiseOutdated``."""
         try:
-            self._journal.append([_event(request, call, profile, screened)], deadline)
+            self._journal.append([_event(request, call, profile, screened)], deadline, premise)
         except JournalUnavailable as error:
             if isinstance(call.dialled, EmergencyNumber):
                 return screened
@@ -170,6 +209,13 @@ class Screening:
             self._journal.append_later(_event(request, call, profile, blocked))
             return blocked
         return screened
+
+
+def _premise(screened: Screened, profile: Profile, facts: Facts) -> Premise | None:
+    """What an allow rests on; a block needs nothing to go on being so."""
+    if screened.decision.verdict is not Verdict.ALLOW or not isinstance(screened.dialled, PhoneNumber):
+        return None
+    return Premise(upto=facts.upto, number=screened.dialled.e164, profile=profile.key)
 
 
 def _event(request: ScreenRequest, call: Call, profile: Profile, screened: Screened) -> Event:

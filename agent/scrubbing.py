@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.domain.clock import behind
 from agent.domain.deadline import Deadline
 from agent.domain.errors import (
     InputRejected,
@@ -151,8 +152,8 @@ class Scrubbing:
         """One run through the file, with one load of the register."""
         run = self._lists.begin(campaign)
         self._require_register(campaign, profile, run.generation, self._clock())
-        lists_up_to = self._journal.protective_head()
-        decisions = _Decisions(campaign, profile, run, self._clock())
+        lists_up_to = self._journal.state().restriction_watermark
+        decisions = _Decisions(campaign, profile, run, self._clock(), self._journal.state().newest_at)
         seen, tally = SeenNumbers(), _Tally(Counter())
         for rows in file.rows(progress):
             codes = self._codes(run, rows)
@@ -180,7 +181,7 @@ class Scrubbing:
         return codes
 
     def _looked_up(self, run: BulkRun, numbers: Numbers) -> Codes:
-        head = self._journal.protective_head()
+        head = self._journal.state().restriction_watermark
         for _ in range(_CATCH_UPS):
             try:
                 return run.codes(numbers, head)
@@ -192,9 +193,11 @@ class Scrubbing:
         self, campaign: Campaign, profile: Profile, generation: Generation | None, now: datetime
     ) -> None:
         """Raise ``RegisterUnusable`` when a number that nothing else speaks of could not be allowed."""
-        reason = decide(
-            Call(dialled=_SOME_NUMBER, campaign=campaign), Facts(generation=generation), profile, now
-        ).reason
+        newest_at = self._journal.state().newest_at
+        facts = Facts(generation=generation, newest_at=newest_at)
+        reason = decide(Call(dialled=_SOME_NUMBER, campaign=campaign), facts, profile, now).reason
+        if reason is Reason.CLOCK_UNSOUND and newest_at is not None:
+            raise RegisterUnusable(f"{behind(now, newest_at)}; nothing was scrubbed")
         if reason is Reason.REGISTER_MISSING:
             raise RegisterUnusable("no register is loaded (bmn register import), so nothing was scrubbed")
         if reason is Reason.REGISTER_STALE:
@@ -212,11 +215,14 @@ class Scrubbing:
 class _Decisions:
     """What the rules say to each code, asked once."""
 
-    def __init__(self, campaign: Campaign, profile: Profile, run: BulkRun, now: datetime) -> None:
+    def __init__(
+        self, campaign: Campaign, profile: Profile, run: BulkRun, now: datetime, newest_at: datetime | None
+    ) -> None:
         self._campaign = campaign
         self._profile = profile
         self._run = run
         self._now = now
+        self._newest_at = newest_at
         self._words: dict[int, str] = {_DUPLICATE: DUPLICATE}
         self._stays = np.zeros(_DUPLICATE + 1, dtype=np.bool_)
 
@@ -244,7 +250,7 @@ class _Decisions:
     def _decided(self, code: int) -> Reason:
         usable = code < _FIRST_UNUSABLE
         dialled = _SOME_NUMBER if usable else _UNUSABLE[code - _FIRST_UNUSABLE]
-        facts = self._run.facts(code) if usable else Facts()
+        facts = replace(self._run.facts(code) if usable else Facts(), newest_at=self._newest_at)
         return decide(Call(dialled=dialled, campaign=self._campaign), facts, self._profile, self._now).reason
 
 

@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 from agent.domain.deadline import Deadline
+from agent.domain.errors import InputRejected, PremiseOutdated
 from agent.domain.journal_events import Event, EventType
 from agent.domain.phone_number import PhoneNumber
 from agent.domain.ports import Journal, Progress
+from agent.domain.premise import Premise
 from agent.domain.seller_list_entries import Customer, Objection, OptOut, Sale
 from agent.outbox import Outbox
 
@@ -81,12 +83,23 @@ class SellerLists:
         return sum(self._records.optout(seller, number) is not None for number in set(numbers))
 
     def remove_optout(self, seller: str, number: PhoneNumber, reason: str) -> bool:
-        """Take an objection back; False when there was none. The reason is part of the evidence."""
+        """Take an objection back; False when there was none. The reason is part of the evidence.
+
+        Raises ``InputRejected`` when the consumer said something new while this was decided.
+        """
+        upto = self._journal.state().seq
         if self._records.optout(seller, number) is None:
             self._outbox.drain()
             return False
         body = {"seller": seller, "number": number.e164, "reason": reason, "by": self._by}
-        self._record([Event(EventType.OPTOUT_REMOVED, body)])
+        premise = Premise(upto=upto, number=number.e164)
+        try:
+            self._journal.append([Event(EventType.OPTOUT_REMOVED, body)], Deadline.after_ms(APPEND_TIMEOUT_MS), premise)
+        except PremiseOutdated as error:
+            raise InputRejected(
+                "something new was recorded of this number meanwhile: look again (bmn explain) before you remove it"
+            ) from error
+        self._outbox.drain_recorded()
         return True
 
     def optouts(self, seller: str) -> Iterator[OptOut]:

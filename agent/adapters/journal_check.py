@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -15,10 +16,13 @@ from agent.adapters.journal_key import read_key, require_own_key
 from agent.adapters.journal_schema import HOUR_US, STILL_OPEN, TALLIED
 from agent.adapters.sqlite_journal import SqliteJournal
 from agent.domain import chain
+from agent.domain.clock import CLOCK_TOLERANCE
 from agent.domain.errors import JournalUnavailable
 from agent.domain.journal_events import PROTECTIVE_CHANGES, EventType
 
 _REPORT_EVERY: Final = 10_000
+_JUMPS_SHOWN: Final = 20
+_TOLERANCE_US: Final = CLOCK_TOLERANCE // timedelta(microseconds=1)
 # Bodies as bytes: what is no UTF-8 must not stop the walk before the record is named.
 _RECORDS: Final = """
 SELECT seq, at, type, salt, CAST(body AS BLOB), digest, link,
@@ -27,6 +31,18 @@ FROM records ORDER BY seq
 """
 _KINDS: Final = "integertextblobtextblobblob"
 _PURGED: Final = "integertextblobnullblobblob"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockJump:
+    """A record that was made, by the clock, before the record ahead of it. Times are ISO 8601, UTC."""
+
+    seq: int
+    before: str
+    """The time of the record ahead of it."""
+    at: str
+    settled: bool
+    """Whether it is the ``clock.jumped`` by which somebody vouched for the clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +60,38 @@ class ChainCheck:
     """The anchor to keep elsewhere for a later check; empty unless the chain is whole."""
     purged: int = 0
     """Records whose bodies were purged by retention."""
+    jumps: tuple[ClockJump, ...] = ()
+    """Where time goes back by more than clocks differ, the first ones: the chain is whole all the same."""
+    more_jumps: int = 0
 
     @property
     def whole(self) -> bool:
         """True when nothing was altered, removed, inserted or reordered."""
         return self.first_bad is None
+
+
+class _Clock:
+    """Follows the times of the records."""
+
+    def __init__(self) -> None:
+        self.newest_us = 0
+        self._last_us = 0
+        self.jumps: list[ClockJump] = []
+        self.more = 0
+
+    def read(self, seq: int, at_us: int, event_type: str) -> None:
+        settled = event_type == EventType.CLOCK_JUMPED
+        if self._last_us - at_us > _TOLERANCE_US:
+            if len(self.jumps) < _JUMPS_SHOWN:
+                self.jumps.append(ClockJump(seq=seq, before=_iso(self._last_us), at=_iso(at_us), settled=settled))
+            else:
+                self.more += 1
+        self._last_us = at_us
+        self.newest_us = at_us if settled else max(self.newest_us, at_us)
+
+
+def _iso(at_us: int) -> str:
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at_us)).isoformat(timespec="seconds")
 
 
 def _wrong_sums(connection: sqlite3.Connection) -> str:
@@ -115,10 +158,11 @@ def _walk(
     progress: Callable[[str, int, int | None], None],
     anchor: chain.Anchor | None,
 ) -> ChainCheck:
-    row = connection.execute("SELECT journal, seq, link, seal, protective FROM state").fetchone()
+    row = connection.execute("SELECT journal, seq, link, seal, protective, newest_at FROM state").fetchone()
     if row is None:
         return ChainCheck(journal="", records=0, first_bad=1, problem="the journal's state is gone", head="")
-    journal_id, last_seq, last_link, seal, protective = row
+    journal_id, last_seq, last_link, seal, protective, newest_us = row
+    clock = _Clock()
 
     def bad(seq: int, problem: str) -> ChainCheck:
         return ChainCheck(journal=journal_id, records=seq - 1, first_bad=seq, problem=problem, head="")
@@ -147,6 +191,7 @@ def _walk(
             protective_found = seq
         if event_type == EventType.JOURNAL_PURGED and body is not None:
             purges += int(json.loads(body)["count"])
+        clock.read(seq, at_us, event_type)
         previous, expected = link, seq + 1
         if seq % _REPORT_EVERY == 0:
             progress("verifying", seq, last_seq)
@@ -157,6 +202,8 @@ def _walk(
         return bad(last_seq + 1 if end > last_seq else max(end, 1), "the seal on the end of the journal is wrong")
     if protective != protective_found:
         return bad(max(end, 1), f"the journal's state names {protective} as its last protective record")
+    if newest_us != clock.newest_us:
+        return bad(max(end, 1), "the journal's state does not name the highest time of its records")
     if purged != purges:
         return bad(max(end, 1), f"{purged} bodies are gone, and the records of purges tell of {purges}")
     if anchor is not None and anchor.seq > end:
@@ -170,4 +217,13 @@ def _walk(
         return bad(1, wrong)
     progress("verifying", last_seq, last_seq)
     head = str(chain.Anchor.at(last_seq, last_link))
-    return ChainCheck(journal=journal_id, records=end, first_bad=None, problem="", head=head, purged=purged)
+    return ChainCheck(
+        journal=journal_id,
+        records=end,
+        first_bad=None,
+        problem="",
+        head=head,
+        purged=purged,
+        jumps=tuple(clock.jumps),
+        more_jumps=clock.more,
+    )

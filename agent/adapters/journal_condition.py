@@ -24,44 +24,44 @@ def condition_of(path: Path, key_path: Path) -> JournalCondition:
     key = read_key(key_path, path)
     with translated(path), contextlib.closing(connect(path, "ro")) as connection:
         connection.text_factory = lambda text: text.decode(errors="replace")
-        problem, checked, last_us = _newest(connection, key)
+        problem, checked = _newest(connection, key)
+        (newest_us,) = connection.execute("SELECT newest_at FROM state").fetchone()
     files = [path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm"), key_path]
     return JournalCondition(
         problem=problem,
         checked=checked,
-        last_at=None if last_us is None else _EPOCH + timedelta(microseconds=last_us),
+        newest_at=_EPOCH + timedelta(microseconds=newest_us) if newest_us else None,
         writable=os.access(path, os.W_OK) and os.access(path.parent, os.W_OK),
         exposed=tuple(str(file) for file in files if file.exists() and file.stat().st_mode & 0o077),
         free_bytes=shutil.disk_usage(path.parent).free,
     )
 
 
-def _newest(connection: sqlite3.Connection, key: bytes) -> tuple[str, int, int | None]:
-    """What is wrong with the newest records, how many were looked at, and when the last one was made."""
+def _newest(connection: sqlite3.Connection, key: bytes) -> tuple[str, int]:
+    """What is wrong with the newest records, and how many were looked at."""
     connection.execute("BEGIN")  # one snapshot
     journal, head, head_link = connection.execute("SELECT journal, seq, link FROM state").fetchone()
     first = max(1, head - _LOOKED_AT + 1)
     before = (first - 1, _link_before(connection, key, journal, first))
     if not before[1]:
-        return f"record {before[0]} of the journal is missing", 0, None
+        return f"record {before[0]} of the journal is missing", 0
     rows = connection.execute(
         "SELECT seq, at, type, salt, CAST(body AS BLOB), digest, link FROM records WHERE seq >= ? ORDER BY seq",
         (first,),
     ).fetchall()
-    last_us = None
     for seq, at_us, event_type, salt, body, digest, link in rows:
         if seq != before[0] + 1:
-            return f"record {before[0] + 1} of the journal is missing", 0, last_us
+            return f"record {before[0] + 1} of the journal is missing", 0
         if body is None and salt != chain.purge_mark(key, seq, link):
-            return f"record {seq} of the journal has no body, and no purge took it", 0, last_us
+            return f"record {seq} of the journal has no body, and no purge took it", 0
         if body is not None and chain.digest(salt, body) != digest:
-            return f"record {seq} of the journal was altered", 0, last_us
+            return f"record {seq} of the journal was altered", 0
         if chain.link(key, before[1], seq, at_us, event_type, digest) != link:
-            return f"record {seq} of the journal was altered, replaced or moved", 0, last_us
-        before, last_us = (seq, link), at_us
+            return f"record {seq} of the journal was altered, replaced or moved", 0
+        before = (seq, link)
     if before != (head, head_link):
-        return f"the journal ends at record {before[0]}, and its seal is on record {head}", 0, last_us
-    return "", len(rows), last_us
+        return f"the journal ends at record {before[0]}, and its seal is on record {head}", 0
+    return "", len(rows)
 
 
 def _link_before(connection: sqlite3.Connection, key: bytes, journal: str, first: int) -> bytes:

@@ -43,6 +43,16 @@ def connect(path: Path, mode: Literal["rw", "ro"] = "rw") -> sqlite3.Connection:
     return connection
 
 
+def hold(path: Path) -> sqlite3.Connection:
+    """A connection that keeps SQLite's side files where they are, for as long as it is open."""
+    connection = connect(path)
+    if not _is_on_read_only_media(path):
+        # A copy made with a tool of SQLite's may be in another mode, in which readers keep writers waiting.
+        connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("SELECT seq FROM state").fetchone()
+    return connection
+
+
 def _is_on_read_only_media(path: Path) -> bool:
     """Whether SQLite's side files cannot be made. Where there are some, they hold records, and are needed."""
     return not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
@@ -199,7 +209,7 @@ def _create_both(path: Path, key: bytes) -> None:
                 connection.execute(statement)
             link = chain.first_link(key, journal_id)
             connection.execute(
-                "INSERT INTO state VALUES (1, ?, ?, 0, ?, ?, 0)",
+                "INSERT INTO state VALUES (1, ?, ?, 0, ?, ?, 0, 0)",
                 (journal_id, chain.key_check(key, journal_id), link, chain.head(key, 0, link)),
             )
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -79,9 +79,13 @@ class JournalPurge:
         """The records of a number that are looked at together, in order."""
         return list(self._journal.records(f"number = ? AND type IN ({_FOLDED})", (number,)))
 
-    def protective_head(self) -> int:
-        """See ``agent.domain.ports.Journal``."""
-        return self._journal.protective_head()
+    def newest_at(self) -> datetime | None:
+        """See ``agent.domain.ports.JournalState``."""
+        return self._journal.state().newest_at
+
+    def restriction_watermark(self) -> int:
+        """See ``agent.domain.ports.JournalState``."""
+        return self._journal.state().restriction_watermark
 
     def purge(self, event: Event, seqs: Sequence[int], deadline: Deadline) -> None:
         """See ``SqliteJournal.purge``."""

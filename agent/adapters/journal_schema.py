@@ -4,8 +4,8 @@ Tables:
   ``records``     seq, at (microseconds since 1970 UTC), type, salt, body (JSON text), digest, link. The columns
                   ``number``, ``call``, ``verdict``, ``reason``, ``campaign``, ``seller`` and ``agent`` are computed
                   from the body by SQLite, for the indexes: there is no second copy that could say something else.
-  ``state``       one row: journal id, what its key must match, last seq, last link, its seal, and the last protective
-                  seq.
+  ``state``       one row: journal id, what its key must match, last seq, last link, its seal, the last protective seq,
+                  and (version 3) the highest time of all records since the last ``clock.jumped``.
   ``tally``       (version 2) how many records each hour (since 1970 UTC) has of each type, campaign and reason (of a
                   verdict; empty for those without), and the first and last seq of them. For charts, which outlive a
                   purge, and to know where in the journal a time is.
@@ -110,6 +110,16 @@ END
 """,
 )
 
-VERSIONS: Final = tuple(tuple(text.strip() for text in texts) for texts in (_VERSION_1, _VERSION_2))
+_VERSION_3: Final = (
+    "ALTER TABLE state ADD COLUMN newest_at INTEGER NOT NULL DEFAULT 0",
+    "UPDATE state SET newest_at = ifnull((SELECT max(at) FROM records), 0)",
+    f"""
+CREATE TRIGGER newest_record AFTER INSERT ON records BEGIN
+  UPDATE state SET newest_at = NEW.at WHERE NEW.at > newest_at OR NEW.type = '{EventType.CLOCK_JUMPED}';
+END
+""",
+)
+
+VERSIONS: Final = tuple(tuple(text.strip() for text in texts) for texts in (_VERSION_1, _VERSION_2, _VERSION_3))
 """The statements that make each version of the one before it; the first begins with nothing."""
 SCHEMA_VERSION: Final = len(VERSIONS)

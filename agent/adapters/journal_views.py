@@ -67,6 +67,15 @@ class JournalCalls:
         found = self._journal.records(where, times)
         return [str(record.body["call"]) for record in found]
 
+    def unfinished(self, before: datetime, limit: int) -> list[str]:
+        """See ``agent.domain.ports.CallRecords``."""
+        query = (
+            "SELECT open_calls.call FROM open_calls CROSS JOIN records ON records.seq = open_calls.seq "
+            "WHERE records.at < ? AND records.body IS NOT NULL ORDER BY open_calls.seq LIMIT ?"
+        )
+        until = (before - _EPOCH) // timedelta(microseconds=1)
+        return [str(call) for (call,) in self._journal.query(query, (until, limit))]
+
     def registering_calls(self) -> list[str]:
         """The calls in which somebody asked to be entered in the register, in order."""
         where = f"type = '{EventType.CHOICE_RECORDED}' AND json_extract(body, '$.answer') IN ({_REGISTERING})"

@@ -14,6 +14,7 @@ from agent.domain.errors import ListsBehind, LookupUnavailable
 from agent.domain.journal_events import Mark
 from agent.domain.model import Blocked, Campaign, Facts, Generation
 from agent.domain.phone_number import PhoneNumber
+from agent.domain.ports import JournalState
 
 _SWITCHES_FOLLOWED: Final = 3
 
@@ -26,7 +27,7 @@ class RedisLists:
         self._mark = AppliedMark(journal_id, mark_of)
         self._known: dict[str, tuple[str, Generation]] = {}
 
-    def facts(self, number: PhoneNumber, campaign: Campaign, applied: int, deadline: Deadline) -> Facts:
+    def facts(self, number: PhoneNumber, campaign: Campaign, journal: JournalState, deadline: Deadline) -> Facts:
         """See ``agent.domain.ports.Lists``.
 
         The order of the commands is what makes the answer sound without a transaction. The mark is read first:
@@ -41,7 +42,8 @@ class RedisLists:
             replies = self._server.pipeline_read(
                 _questions(number, campaign, blocked, known[1].id if known else None), deadline
             )
-            if self._mark.seq(replies[0]) < applied:
+            applied = self._mark.seq(replies[0])
+            if applied < journal.restriction_watermark:
                 raise ListsBehind("Redis has not yet applied all that the journal holds")
             pointer: str | None = replies[-1]
             if pointer is not None and (known is None or pointer != known[0]):
@@ -49,7 +51,7 @@ class RedisLists:
                 continue
             if pointer is None:
                 self._known.pop(campaign.profile, None)
-            return _facts(replies, blocked, known[1] if known and pointer is not None else None)
+            return _facts(replies, blocked, known[1] if known and pointer is not None else None, applied, journal)
         raise LookupUnavailable("the register's generation changes faster than it can be read")
 
 
@@ -76,10 +78,18 @@ def relevant_lists(campaign: Campaign) -> tuple[Blocked, ...]:
     return (Blocked.ALL, Blocked.ALL_EXCEPT_CHARITIES, *sector)
 
 
-def _facts(replies: Sequence[Any], blocked: tuple[Blocked, ...], generation: Generation | None) -> Facts:
+def _facts(
+    replies: Sequence[Any],
+    blocked: tuple[Blocked, ...],
+    generation: Generation | None,
+    applied: int,
+    journal: JournalState,
+) -> Facts:
     own = replies[3 : 3 + len(blocked)]
     entry = replies[3 + len(blocked) : -1] if generation is not None else ()
     return Facts(
+        upto=applied,
+        newest_at=journal.newest_at,
         generation=generation,
         register_entry=frozenset(item for item, listed in zip(blocked, entry, strict=False) if listed),
         own_registration=frozenset(item for item, listed in zip(blocked, own, strict=True) if listed),

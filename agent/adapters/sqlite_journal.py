@@ -1,69 +1,37 @@
-"""The journal in SQLite: WAL, one writer thread per process with group commit, an fsync before anyone hears "done".
+"""The journal in SQLite: appending by its writer thread, and everything that is read from it.
 
-Several processes may append at the same time. Each writer reads the end of the chain inside its own write
-transaction, so the chain is one, whoever wrote the links (see ``agent.domain.chain``). The tables
-are described in ``agent.adapters.journal_schema``.
+The tables are described in ``agent.adapters.journal_schema``; ``agent.adapters.journal_writer`` says how records get
+there.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import queue
-import secrets
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from agent.adapters.journal_file import BUSY_MS, connect, open_journal, translated
+from agent.adapters.journal_file import connect, hold, open_journal, translated
+from agent.adapters.journal_identity import JournalFiles, JournalProgress
 from agent.adapters.journal_lock import lock_holder
+from agent.adapters.journal_writer import Entry, JournalWriter, Sealed
 from agent.domain import chain
 from agent.domain.deadline import Deadline
-from agent.domain.errors import InputRejected, JournalUnavailable
-from agent.domain.journal_events import LIST_CHANGES, PROTECTIVE_CHANGES, Event, EventType, Mark, Record
-from agent.domain.ports import Progress
+from agent.domain.errors import InputRejected, JournalUnavailable, PremiseOutdated
+from agent.domain.journal_events import LIST_CHANGES, REGISTER_CHANGES, Event, EventType, Mark, Record
+from agent.domain.ports import JournalState, Progress
+from agent.domain.premise import Premise
 from agent.domain.watch import Watch
 
 THERE: Final = "(records.body IS NOT NULL OR NOT is_purged(records.seq, records.link, records.salt))"
 """Of records, without those that were purged; one whose body went in another way is an error when it is read."""
 
-_BATCH: Final = 512
 _COMMIT_S: Final = 0.5
 """How much longer than its deadline a caller waits for a commit that has begun, to hear how it ended."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class _Sealed:
-    """An event made ready for the disk by the thread that appends it: what cannot be written fails there."""
-
-    type: EventType
-    salt: bytes
-    body: str
-    digest: bytes
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """Events on their way to the disk, and the caller who waits for them."""
-
-    events: Sequence[_Sealed]
-    purged: Sequence[int] = ()
-    """Records whose bodies go in the same transaction."""
-    done: threading.Lock = field(default_factory=threading.Lock)
-    seqs: tuple[int, ...] = ()
-    error: Exception | None = None
-    fate: threading.Lock = field(default_factory=threading.Lock)
-    """Taken once: by the writer that will commit the events, or by the caller who has no more time for them."""
-
-    def take(self) -> bool:
-        """Whether it is the asker's to decide; what a caller gave up is never written, and the other way round."""
-        return self.fate.acquire(blocking=False)
 
 
 class SqliteJournal:
@@ -84,15 +52,16 @@ class SqliteJournal:
         and ``JournalOutdated`` raised.
         """
         self.path = path
-        self._key = open_journal(path, key_path, create=create, progress=progress)
+        key = open_journal(path, key_path, create=create, progress=progress)
+        self._key = key
         self._local = threading.local()
-        self._watch = watch or Watch()
-        self._in_hand = 0
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         with translated(path):
-            self.id: str = self._reader().execute("SELECT journal FROM state").fetchone()[0]
-        self._writer = threading.Thread(target=self._write, name="journal-writer", daemon=True)
-        self._writer.start()
+            self._held = hold(path)
+            journal, seq, link = self._held.execute("SELECT journal, seq, link FROM state").fetchone()
+        self.id: str = journal
+        self._files = JournalFiles(path)
+        self._progress = JournalProgress(path, seq, link)
+        self._writer = JournalWriter(path, key, self._files, self._progress, watch or Watch())
 
     def __enter__(self) -> SqliteJournal:
         return self
@@ -100,21 +69,26 @@ class SqliteJournal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Write what is queued, then stop the writer; for at most as long as one transaction waits for others.
+    def close(self) -> int:
+        """Write what is queued, and try for some seconds what was promised for later; returns how much of it was lost.
 
-        Appending afterwards raises ``JournalUnavailable``.
+        Appending afterwards raises ``JournalUnavailable``. May be called again.
         """
-        self._queue.put(None)
-        self._writer.join(BUSY_MS / 1000)
+        lost = self._writer.close()
         if reader := vars(self._local).pop("connection", None):
             reader.close()
+        self._held.close()
+        return lost
 
     # --- appending
 
-    def append(self, events: Sequence[Event], deadline: Deadline) -> tuple[int, ...]:
+    def append(self, events: Sequence[Event], deadline: Deadline, premise: Premise | None = None) -> tuple[int, ...]:
         """See ``agent.domain.ports.Journal``."""
-        return self._appended(_Waiting([_sealed(event) for event in events]), deadline)
+        return self._appended(Entry([Sealed.of(event) for event in events], premise), deadline)
+
+    def append_later(self, event: Event, premise: Premise | None = None) -> bool:
+        """See ``agent.domain.ports.Journal``."""
+        return self._writer.put(Entry([Sealed.of(event)], premise, later=True))
 
     def purge(self, event: Event, seqs: Sequence[int], deadline: Deadline) -> None:
         """Append ``event`` and remove the bodies of the records ``seqs``, in one transaction.
@@ -122,121 +96,31 @@ class SqliteJournal:
         What is left of them says that this was done, in a way that only who has the key can say it. Raises as
         ``append``, and when one of them has no body; then nothing was removed.
         """
-        self._appended(_Waiting([_sealed(event)], purged=tuple(seqs)), deadline)
+        self._appended(Entry([Sealed.of(event)], purged=tuple(seqs)), deadline)
 
-    def _appended(self, waiting: _Waiting, deadline: Deadline) -> tuple[int, ...]:
-        waiting.done.acquire()
-        self._queue.put(waiting)
-        if not self._writer.is_alive():
+    def _appended(self, entry: Entry, deadline: Deadline) -> tuple[int, ...]:
+        self._writer.put(entry)
+        if not self._writer.alive:
             raise JournalUnavailable(f"the writer of journal {self.path} has stopped")
-        in_time = waiting.done.acquire(timeout=deadline.remaining_s())
-        if not in_time and (waiting.take() or not waiting.done.acquire(timeout=_COMMIT_S)):
+        in_time = entry.done.acquire(timeout=deadline.remaining_s())
+        if not in_time and (entry.take() or not entry.done.acquire(timeout=_COMMIT_S)):
             raise JournalUnavailable(self._locked() or f"journal {self.path} did not reach the disk in time")
-        if isinstance(waiting.error, InputRejected):
-            raise waiting.error
-        if waiting.error is not None:
-            locked = getattr(waiting.error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY and self._locked()
-            raise JournalUnavailable(locked or f"journal {self.path}: {waiting.error}") from waiting.error
-        return waiting.seqs
+        if isinstance(entry.error, InputRejected | JournalUnavailable | PremiseOutdated):
+            raise entry.error
+        if entry.error is not None:
+            locked = getattr(entry.error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY and self._locked()
+            raise JournalUnavailable(locked or f"journal {self.path}: {entry.error}") from entry.error
+        return entry.seqs
 
     @property
     def unwritten(self) -> int:
         """How many appends wait for the disk."""
-        return self._queue.qsize() + self._in_hand
+        return self._writer.unwritten
 
     def _locked(self) -> str:
         """That the journal is locked, and by whom; empty when it is not."""
         holder = lock_holder(self.path)
         return f"journal {self.path} is locked by {holder}: nothing can be recorded until that ends" if holder else ""
-
-    def append_later(self, event: Event) -> None:
-        """See ``agent.domain.ports.Journal``."""
-        waiting = _Waiting([_sealed(event)])
-        waiting.done.acquire()
-        self._queue.put(waiting)
-
-    def _write(self) -> None:
-        """The writer thread: take all that is queued, one transaction, one fsync, tell everyone."""
-        connection: sqlite3.Connection | None = None
-        stopping = False
-        while not stopping:
-            batch: list[_Waiting] = []
-            entry = self._queue.get()
-            while True:
-                if entry is None:
-                    stopping = True
-                else:
-                    batch.append(entry)
-                if stopping or len(batch) >= _BATCH:
-                    break
-                try:
-                    entry = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-            if not batch:
-                continue
-            self._in_hand, began = len(batch), time.perf_counter()
-            try:
-                connection = connection or connect(self.path)
-                if written := self._write_batch(connection, batch):
-                    self._watch.committed(written, time.perf_counter() - began)
-            except Exception as error:  # noqa: BLE001  # whatever it was, each caller hears it and the next batch is tried
-                for waiting in batch:
-                    waiting.error = error
-                self._watch.commit_failed()
-                if connection is not None:
-                    with contextlib.suppress(sqlite3.Error):
-                        connection.close()
-                    connection = None
-            self._in_hand = 0
-            for waiting in batch:
-                waiting.done.release()
-        if connection is not None:
-            connection.close()
-
-    def _write_batch(self, connection: sqlite3.Connection, batch: list[_Waiting]) -> int:
-        """Commit what its callers still wait for; how many records that was."""
-        connection.execute("BEGIN IMMEDIATE")
-        batch = [waiting for waiting in batch if waiting.take()]
-        for waiting in batch:
-            self._remove_bodies(connection, waiting)
-        batch = [waiting for waiting in batch if waiting.error is None]
-        if not batch:
-            connection.execute("ROLLBACK")
-            return 0
-        seq, link, protective = connection.execute("SELECT seq, link, protective FROM state").fetchone()
-        at_us = time.time_ns() // 1000
-        rows = []
-        for waiting in batch:
-            first = seq + 1
-            for event in waiting.events:
-                seq += 1
-                link = chain.link(self._key, link, seq, at_us, event.type, event.digest)
-                rows.append((seq, at_us, event.type, event.salt, event.body, event.digest, link))
-                if event.type in PROTECTIVE_CHANGES:
-                    protective = seq
-            waiting.seqs = tuple(range(first, seq + 1))
-        connection.executemany(
-            "INSERT INTO records (seq, at, type, salt, body, digest, link) VALUES (?, ?, ?, ?, ?, ?, ?)", rows
-        )
-        connection.execute(
-            "UPDATE state SET seq = ?, link = ?, seal = ?, protective = ?",
-            (seq, link, chain.head(self._key, seq, link), protective),
-        )
-        connection.execute("COMMIT")
-        return len(rows)
-
-    def _remove_bodies(self, connection: sqlite3.Connection, waiting: _Waiting) -> None:
-        """Put the mark of a purge where salt and body were; a refusal is the error of that caller alone."""
-        found = connection.execute(
-            "SELECT seq, link FROM records WHERE seq IN (SELECT value FROM json_each(?)) AND body IS NOT NULL",
-            (json.dumps(waiting.purged),),
-        ).fetchall()
-        if len(found) != len(waiting.purged):
-            waiting.error = InputRejected("a body was removed already: another purge is at work")
-            return
-        marks = [(chain.purge_mark(self._key, seq, link), seq) for seq, link in found]
-        connection.executemany("UPDATE records SET body = NULL, salt = ? WHERE seq = ?", marks)
 
     # --- reading
 
@@ -248,15 +132,25 @@ class SqliteJournal:
             row = self._reader().execute("SELECT link FROM records WHERE seq = ?", (seq,)).fetchone()
         return Mark(journal=self.id, seq=seq, link=row[0].hex()) if row is not None else None
 
-    def protective_head(self) -> int:
+    def state(self) -> JournalState:
         """See ``agent.domain.ports.Journal``."""
+        known = self._progress.seq  # before the read: it only grows
         with translated(self.path):
-            head: int = self._reader().execute("SELECT protective FROM state").fetchone()[0]
-        return head
+            query = "SELECT seq, protective, newest_at FROM state"
+            seq, watermark, newest_us = self._reader().execute(query).fetchone()
+        if seq < known:
+            self._progress.require_beyond(seq)
+        newest_at = _EPOCH + timedelta(microseconds=newest_us) if newest_us else None
+        return JournalState(seq=seq, restriction_watermark=watermark, newest_at=newest_at)
+
+    def require_in_place(self) -> None:
+        """Raise ``JournalReplaced`` when the file at the journal's path is not the one that is open."""
+        self._files.require_in_place()
+        self.state()
 
     def register_changes(self, profile: str) -> list[Record]:
         """See ``agent.domain.ports.Journal``."""
-        types = f"'{EventType.REGISTER_LOADED}', '{EventType.REGISTER_ROLLED_BACK}'"
+        types = ", ".join(f"'{name}'" for name in sorted(REGISTER_CHANGES))
         return list(self.records(f"type IN ({types}) AND json_extract(body, '$.profile') = ?", (profile,)))
 
     def list_changes(self, after: int, limit: int) -> list[Record]:
@@ -316,7 +210,8 @@ class SqliteJournal:
         return mark == chain.purge_mark(self._key, seq, link)
 
     def _reader(self) -> sqlite3.Connection:
-        """This thread's own connection for reading."""
+        """This thread's own connection for reading. Raises ``JournalReplaced``."""
+        self._files.require_in_place()
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = connect(self.path)
@@ -324,13 +219,3 @@ class SqliteJournal:
             connection.create_function("is_purged", 3, self._is_purged, deterministic=True)
             self._local.connection = connection
         return connection
-
-
-def _sealed(event: Event) -> _Sealed:
-    body = json.dumps(event.body, ensure_ascii=False, separators=(",", ":"))
-    salt = secrets.token_bytes(chain.SALT_BYTES)
-    try:
-        digest = chain.digest(salt, body.encode())
-    except UnicodeEncodeError as error:
-        raise InputRejected("a text that is not Unicode cannot be recorded") from error
-    return _Sealed(event.type, salt, body, digest)

@@ -16,6 +16,10 @@ NOTICE_NOT_DUE: Final = "not_due"
 """No conversation, or one that needs no notice."""
 NOTICE_TO_FOLLOW: Final = "to_follow"
 """The agent's side is over and the consumer hears the notice now; ``notice.played`` tells."""
+ENDED_UNKNOWN: Final = "unknown"
+"""The books were closed on a call whose end nobody reported."""
+NOTICE_UNKNOWN: Final = "unknown"
+"""Nothing said how the call ended, nor whether a notice was played."""
 
 
 class NoticeResult(StrEnum):
@@ -106,6 +110,11 @@ class CallStory:
     notice_result: NoticeResult | None = None
     """The best that was played; None when the notice was not tried."""
     finished: Record | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is on record how the call ended."""
+        return self.finished is not None and self.finished.body["ended_by"] != ENDED_UNKNOWN
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> CallStory | None:

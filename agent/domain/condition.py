@@ -36,8 +36,8 @@ class JournalCondition:
     """What is wrong with the newest records of the chain; empty when they hold."""
     checked: int
     """How many of them were looked at."""
-    last_at: datetime | None
-    """When the newest one was recorded."""
+    newest_at: datetime | None
+    """The highest time of its records since a clock was last put right."""
     writable: bool
     exposed: tuple[str, ...]
     """Files that others can read, by path."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
-from agent.domain.call_story import CallStory
+from agent.domain.call_story import ENDED_UNKNOWN, CallStory
 from agent.domain.dossier import (
     Attempt,
     ChoiceMade,
@@ -253,8 +253,11 @@ def _customer(record: Record) -> CustomerRecord:
     )
 
 
-def _ending(record: Record) -> Ending:
+def _ending(record: Record) -> Ending | None:
+    """None for an end that says only that nothing is known of it."""
     body = record.body
+    if body["ended_by"] == ENDED_UNKNOWN:
+        return None
     return Ending(
         at=record.at,
         dialstatus=str(body["dialstatus"]),

@@ -48,12 +48,20 @@ class JournalUnavailable(BmnError):
     """A record could not be made durable: disk full, database locked or damaged, or no time left."""
 
 
+class JournalReplaced(JournalUnavailable):
+    """The file at the journal's path is not the one that is open, or was set back: only a new start can use it."""
+
+
 class JournalKeyMissing(JournalUnavailable):
     """The journal exists but its key does not, so nothing may be appended to it and nothing verified."""
 
 
 class JournalOutdated(JournalUnavailable):
     """The journal is of an older version of this software, and may not be brought up to date here."""
+
+
+class PremiseOutdated(BmnError):
+    """The journal holds a record that the author of an entry did not know of: nothing was written, so look again."""
 
 
 class LineHungUp(BmnError):

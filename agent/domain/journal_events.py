@@ -41,6 +41,7 @@ class EventType(StrEnum):
     SCRUB_COMPLETED = "scrub.completed"
     EVIDENCE_EXPORTED = "evidence.exported"
     JOURNAL_PURGED = "journal.purged"
+    CLOCK_JUMPED = "clock.jumped"
 
 
 _CALL: Final = ("call", "number", "campaign", "seller", "agent", "uniqueid")
@@ -169,6 +170,7 @@ FIELDS: Final[Mapping[EventType, tuple[str, ...]]] = MappingProxyType(
             "by",
         ),
         EventType.JOURNAL_PURGED: ("count", "counts", "first_at", "last_at", "until", "by"),
+        EventType.CLOCK_JUMPED: ("newest_at", "now", "by"),
     }
 )
 """The fields of each type, in order; what each says is in ``MEANINGS``."""
@@ -219,8 +221,10 @@ MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
         "lists_up_to": "the journal record up to which Redis was sure to be",
         "loaded_at": "when the load was made (UTC)",
         "long_ms": "milliseconds that the whole notice takes",
+        "newest_at": "the highest time that the journal held, which the clock is behind (UTC)",
         "note": "what was written down with the objection",
         "notice": "of a verdict, whether the call needs one; of an ended call, its result, to_follow or not_due",
+        "now": "what the clock says that is right again (UTC)",
         "number": "E.164; of a verdict, what was dialled where that was no number",
         "offered": "whether the agent logged that the register was pointed at",
         "page_sha256": "of the page around the dossier",
@@ -279,6 +283,12 @@ LIST_CHANGES: Final = frozenset(
 
 PROTECTIVE_CHANGES: Final = LIST_CHANGES - {EventType.OPTOUT_REMOVED, EventType.CUSTOMER_ADDED}
 """Those that may turn an allow into a block: no screening is answered before they are applied."""
+
+REGISTER_CHANGES: Final = frozenset({EventType.REGISTER_LOADED, EventType.REGISTER_ROLLED_BACK})
+"""Those after which another load of a profile's register is in force."""
+
+RESTRICTING: Final = PROTECTIVE_CHANGES - REGISTER_CHANGES
+"""Those that may turn an allow of the number that they name into a block."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,7 @@ class Reason(StrEnum):
     OVERLOADED = "overloaded"
     JOURNAL_UNAVAILABLE = "journal_unavailable"
     INTERNAL_ERROR = "internal_error"
+    CLOCK_UNSOUND = "clock_unsound"
 
     @property
     def verdict(self) -> Verdict:
@@ -115,6 +116,7 @@ _TECHNICAL = frozenset(
         Reason.OVERLOADED,
         Reason.JOURNAL_UNAVAILABLE,
         Reason.INTERNAL_ERROR,
+        Reason.CLOCK_UNSOUND,
     }
 )
 
@@ -185,6 +187,10 @@ class Facts:
     """
 
     failure: LookupFailure | None = None
+    upto: int = 0
+    """The journal record up to which the lists were sure to be."""
+    newest_at: datetime | None = None
+    """The highest time that the journal holds; None when it holds none."""
     generation: Generation | None = None
     register_entry: frozenset[Blocked] = field(default_factory=frozenset)
     """Of the register, those lists that can matter to this campaign: all, all_except_charities, and its sector."""

@@ -13,6 +13,7 @@ from agent.domain.deadline import Deadline
 from agent.domain.journal_events import Event, Mark, Record
 from agent.domain.model import Blocked, Campaign, Facts, Generation
 from agent.domain.phone_number import PhoneNumber
+from agent.domain.premise import Premise
 from agent.domain.profile import Profile
 from agent.domain.standing import Standing
 
@@ -20,12 +21,12 @@ from agent.domain.standing import Standing
 class Lists(Protocol):
     """The lists that answer the dial path."""
 
-    def facts(self, number: PhoneNumber, campaign: Campaign, applied: int, deadline: Deadline) -> Facts:
+    def facts(self, number: PhoneNumber, campaign: Campaign, journal: JournalState, deadline: Deadline) -> Facts:
         """What the lists say of ``number`` for ``campaign``, in one round trip.
 
-        ``applied`` is the journal record up to which changes must be in the lists. Raises ``ListsBehind`` when they
-        are not, or stand at a record that the journal does not know; ``ListsForeign`` when they are those of another
-        journal; ``LookupTimedOut`` or ``LookupUnavailable`` when there is no answer.
+        Whatever ``journal`` holds that may turn an allow into a block must be in the lists. Raises ``ListsBehind`` when
+        it is not, or they stand at a record that the journal does not know; ``ListsForeign`` when they are those of
+        another journal; ``LookupTimedOut`` or ``LookupUnavailable`` when there is no answer.
         """
 
 
@@ -150,24 +151,40 @@ class Progress(Protocol):
         """``done`` of ``total`` units of ``step``; total is None while it is not known."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalState:
+    """How far the journal goes, read together."""
+
+    seq: int
+    """The newest record; 0 when there is none."""
+    restriction_watermark: int
+    """The newest record that may turn an allow into a block; 0 when there is none."""
+    newest_at: datetime | None
+    """The highest time of all records since a clock was last put right; None when there is none."""
+
+
 class Journal(Protocol):
     """The durable, hash-chained record of everything that happened."""
 
-    def append(self, events: Sequence[Event], deadline: Deadline) -> tuple[int, ...]:
+    def append(self, events: Sequence[Event], deadline: Deadline, premise: Premise | None = None) -> tuple[int, ...]:
         """Make ``events`` durable, next to each other; returns their sequence numbers when they are on disk.
 
         Raises ``JournalUnavailable``. Then nothing is known to be recorded, though it may be. Raises ``InputRejected``
-        for text that is not Unicode; then nothing is recorded.
+        for text that is not Unicode, and ``PremiseOutdated`` when ``premise`` does not hold any more; then nothing is
+        recorded.
         """
 
-    def append_later(self, event: Event) -> None:
-        """Append as soon as may be, without waiting and without an answer."""
+    def append_later(self, event: Event, premise: Premise | None = None) -> bool:
+        """Append without waiting: tried until it is on disk, or ``premise`` does not hold any more.
+
+        False when too much waits for the disk already: then it is lost.
+        """
 
     def mark(self, seq: int) -> Mark | None:
         """What identifies record ``seq`` (0: the beginning); None when there is no such record."""
 
-    def protective_head(self) -> int:
-        """The newest record that may turn an allow into a block; 0 when there is none."""
+    def state(self) -> JournalState:
+        """How far it goes now. Raises ``JournalUnavailable``, and ``JournalReplaced`` when it was set back."""
 
     def register_changes(self, profile: str) -> list[Record]:
         """Every ``register.loaded`` and ``register.rolled_back`` of ``profile``, in order."""
@@ -190,6 +207,9 @@ class CallRecords(Protocol):
 
     def unfollowed(self, since: datetime, before: datetime) -> list[str]:
         """Calls that ended in that time with a notice to follow, of which there is no record of a notice."""
+
+    def unfinished(self, before: datetime, limit: int) -> list[str]:
+        """Up to ``limit`` calls that were allowed before then and have no end, the oldest first."""
 
     def registering_calls(self) -> list[str]:
         """The calls in which somebody asked to be entered in the register, in order."""

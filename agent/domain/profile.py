@@ -9,11 +9,9 @@ from types import MappingProxyType
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from agent.domain.clock import CLOCK_TOLERANCE
 from agent.domain.dialogue import NL_BMNR_NOTICE, NoticeScript
 from agent.domain.model import Generation, Purpose
-
-CLOCK_TOLERANCE: Final = timedelta(hours=1)
-"""More than clocks drift that are kept at all, and too little to matter to a period of days."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +56,11 @@ class Profile:
         return now - (self.valid_until(generation) - timedelta(days=self.load_valid_days))
 
     def is_stale(self, generation: Generation, now: datetime) -> bool:
-        """Whether ``generation`` is past its period, or the clock cannot tell.
+        """Whether ``generation`` is past its period, or of the future, so that nobody knows how old it is.
 
-        A clock that was set back would make any load fresh again. A load cannot be used before it was made, so then the
-        clock is wrong; ``CLOCK_TOLERANCE`` is what the clocks of two hosts may differ.
+        That happens when it was loaded while the clock was ahead. ``agent.domain.clock`` says whether it is right now.
         """
-        return now > self.valid_until(generation) or now < generation.loaded_at - CLOCK_TOLERANCE
+        return now > self.valid_until(generation) or generation.as_of > self.local_date(now + CLOCK_TOLERANCE)
 
 
 NL_BMNR: Final = Profile(

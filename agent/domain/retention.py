@@ -53,6 +53,7 @@ KIND_OF: Final[Mapping[EventType, Kind | None]] = MappingProxyType(
         EventType.REGISTER_LOADED: None,
         EventType.REGISTER_ROLLED_BACK: None,
         EventType.JOURNAL_PURGED: None,
+        EventType.CLOCK_JUMPED: None,
     }
 )
 """The kind of each type; None for what is kept for ever."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
+from agent.domain.clock import is_behind
 from agent.domain.model import (
     Blocked,
     Call,
@@ -61,6 +62,11 @@ def seller_optout_beats_all(call: Call, facts: Facts, profile: Profile, now: dat
     return Reason.SELLER_OPTOUT if facts.seller_optout else None
 
 
+def clock_is_sound(call: Call, facts: Facts, profile: Profile, now: datetime) -> Reason | None:
+    """A clock that is behind what it said before is no clock, and cannot say how old the register is."""
+    return Reason.CLOCK_UNSOUND if is_behind(now, facts.newest_at) else None
+
+
 def purpose_is_exempt(call: Call, facts: Facts, profile: Profile, now: datetime) -> Reason | None:
     """Market research and service calls promote nothing, so the register does not bind them."""
     purpose = _campaign(call).purpose
@@ -75,10 +81,7 @@ def own_customer_is_exempt(call: Call, facts: Facts, profile: Profile, now: date
 
 
 def register_is_loaded_and_fresh(call: Call, facts: Facts, profile: Profile, now: datetime) -> Reason | None:
-    """An empty Redis never means that nobody is registered; a load past its period is no load.
-
-    Nor is one of the future: then the clock was set back, and nobody knows how old the load is.
-    """
+    """An empty Redis never means that nobody is registered; a load past its period, or of the future, is no load."""
     if facts.generation is None:
         return Reason.REGISTER_MISSING
     return Reason.REGISTER_STALE if profile.is_stale(facts.generation, now) else None
@@ -111,6 +114,7 @@ RULES: Final[tuple[Rule, ...]] = (
     campaign_is_known,
     lists_answered,
     seller_optout_beats_all,
+    clock_is_sound,
     purpose_is_exempt,
     own_customer_is_exempt,
     register_is_loaded_and_fresh,

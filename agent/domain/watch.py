@@ -88,6 +88,12 @@ class Watch:
     def commit_failed(self) -> None:
         """A transaction of the journal failed; nothing of it is known to be on disk."""
 
+    def records_lost(self, records: int) -> None:
+        """So many records that were promised for later will not reach the journal."""
+
+    def calls_closed(self, calls: int) -> None:
+        """So many allowed calls never got an end, and their books were closed without one."""
+
     def redis_connected(self) -> None:
         """A connection for lookups was opened."""
 

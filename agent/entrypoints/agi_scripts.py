@@ -172,6 +172,8 @@ class AgiScripts:
         """Why no promotional call could be allowed now, in words; empty when all is well."""
         problems = [] if self._app.campaigns else ["no campaign is configured"]
         try:
+            if clock := self._app.clock_keeping.problem():
+                problems.append(clock)
             self._app.redis.require_no_eviction(deadline)
             if lag := self._app.outbox.lag(deadline):
                 problems.append(f"Redis lacks {counted(lag, 'list change')} of the journal")

@@ -21,7 +21,7 @@ from agent.adapters.journal_key import exposed_key
 from agent.bootstrap import Application, service_state
 from agent.domain.call_story import NoticeResult
 from agent.domain.deadline import Deadline
-from agent.domain.errors import BmnError, ConfigurationError, JournalUnavailable
+from agent.domain.errors import BmnError, ConfigurationError, JournalReplaced, JournalUnavailable
 from agent.domain.journal_events import Event, EventType, JsonValue
 from agent.domain.model import Reason
 from agent.domain.profile import PROFILES
@@ -41,6 +41,8 @@ _DESCRIPTORS: Final = 65_536
 STOP_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 _RECORD_MS: Final = 2_000
 _ANCHOR_EVERY_S: Final = 3_600
+START_AGAIN: Final = 5
+"""The exit code of a service that ended itself, for whoever supervises it to start it again."""
 
 
 def hold_stop_signals() -> None:
@@ -65,6 +67,9 @@ class Service:
         self._metrics = metrics
         self._log = logs.logger()
         self._ending = threading.Event()
+        self._code = 0
+        self._main = threading.get_ident()
+        self._clock_unsound = False
         agi = app.settings.agi
         self._scripts = AgiScripts(app, "fastagi")
         self._server = FastAgiServer(
@@ -83,8 +88,10 @@ class Service:
             observer=session_observer(self._log, app.watch),
         )
 
-    def run(self) -> bool:
-        """Listen until SIGTERM or SIGINT; True when every running session came to its end.
+    def run(self) -> int:
+        """Listen until SIGTERM or SIGINT, or until it cannot go on; returns the exit code.
+
+        0 when every running session came to its end, 1 when one was cut off, ``START_AGAIN`` when it ended itself.
 
         ``hold_stop_signals`` must have been called before the application was wired.
         """
@@ -93,7 +100,7 @@ class Service:
         with self._measured() as measured:
             return self._run(measured)
 
-    def _run(self, measured: str | None) -> bool:
+    def _run(self, measured: str | None) -> int:
         try:
             self._server.start()
         except OSError as error:
@@ -131,7 +138,7 @@ class Service:
         finally:
             self._ending.set()
             self._server.stop(0)
-        return clean
+        return self._code or int(not clean)
 
     @contextmanager
     def _measured(self) -> Iterator[str | None]:
@@ -186,15 +193,24 @@ class Service:
         blocked, look_at = False, monotonic() + _CLOSE_EVERY_S
         while not self._ending.wait(_DRAIN_EVERY_S):
             try:
+                self._app.journal.require_in_place()
+                self._keep_clock()
                 applied = self._app.outbox.drain()
                 if monotonic() >= look_at:
                     look_at = monotonic() + _CLOSE_EVERY_S
                     if missed := self._app.finishing.close_open(Deadline.after_ms(_RECORD_MS)):
                         self._log.warning(logs.NOTICE_MISSED, count=missed)
                         self._app.watch.notices_played(NoticeResult.NOT_PLAYED, NoticeEnd.NEVER_BEGAN, missed)
+                    if closed := self._app.finishing.close_books(Deadline.after_ms(_RECORD_MS)):
+                        self._log.warning(logs.CALLS_CLOSED, count=closed)
+                        self._app.watch.calls_closed(closed)
                     for profile in PROFILES.values():
                         if freed := self._app.registers.tidy(profile):
                             self._log.info(logs.GENERATION_FREED, profile=profile.key, generations=freed)
+            except JournalReplaced as error:
+                self._log.error(logs.JOURNAL_REPLACED, why=str(error))
+                self._end(START_AGAIN)
+                return
             except Exception as error:  # noqa: BLE001  # this thread must outlive whatever it meets
                 if not blocked:
                     self._log.error(logs.OUTBOX_BLOCKED, why=str(error), exc_info=not isinstance(error, BmnError))
@@ -203,6 +219,20 @@ class Service:
                 if applied or blocked:
                     self._log.info(logs.OUTBOX_DRAINED, applied=applied)
                 blocked = False
+
+    def _keep_clock(self) -> None:
+        """Let calls go on when the system vouches for a clock that is behind; else say once what is wrong."""
+        problem = self._app.clock_keeping.problem()
+        if problem and self._app.clock_keeping.settle(Deadline.after_ms(_RECORD_MS)):
+            self._log.warning(logs.CLOCK_JUMPED, why=problem)
+        elif problem and not self._clock_unsound:
+            self._log.error(logs.CLOCK_UNSOUND, why=problem)
+        self._clock_unsound = bool(problem)
+
+    def _end(self, code: int) -> None:
+        """Stop as after a signal, and leave with ``code``. For any thread."""
+        self._code = code
+        signal.pthread_kill(self._main, signal.SIGTERM)
 
     def _overloaded(self, request: AgiRequest, channel: AgiChannel) -> None:
         if request.script == names.SCRIPT_SCREEN:  # the others may go without an answer

@@ -17,6 +17,7 @@ import pytest
 
 from agent.adapters import journal_file
 from agent.adapters.journal_check import ChainCheck, verify
+from agent.adapters.journal_writer import JournalWriter
 from agent.adapters.sqlite_journal import SqliteJournal
 from agent.domain import chain
 from agent.domain.deadline import Deadline
@@ -162,9 +163,9 @@ def test_who_locks_the_journal_is_named_and_not_waited_for_without_end(journal: 
             journal.append([an_event()], Deadline.after_ms(patience_ms))
     journal.append_later(an_event())
     journal.close()
-    assert journal._writer.is_alive(), "close did not wait for the lock"
+    assert journal._writer.alive, "close did not wait for the lock"
     shell.communicate("ROLLBACK;")
-    journal._writer.join(10)
+    journal._writer._thread.join(10)
     assert check(path).records == RECORDS + 1
 
 
@@ -252,13 +253,13 @@ def test_what_was_confirmed_survives_kill_9(path: Path) -> None:
 def test_a_commit_reaches_the_disk_before_append_returns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection that writes has SQLite sync its write-ahead log at every commit: FULL is 2."""
     seen: list[tuple[object, ...]] = []
-    write_batch = SqliteJournal._write_batch
+    commit = JournalWriter._commit
 
-    def watched(journal: SqliteJournal, connection: sqlite3.Connection, batch: list[Any]) -> None:
+    def watched(writer: JournalWriter, connection: sqlite3.Connection, batch: list[Any]) -> int:
         seen.extend(connection.execute(f"PRAGMA {name}").fetchone() for name in ("journal_mode", "synchronous"))
-        write_batch(journal, connection, batch)
+        return commit(writer, connection, batch)
 
-    monkeypatch.setattr(SqliteJournal, "_write_batch", watched)
+    monkeypatch.setattr(JournalWriter, "_commit", watched)
     with SqliteJournal(path, key_of(path)) as journal:
         journal.append([an_event()], soon())
     assert seen == [("wal",), (2,)]
@@ -300,7 +301,7 @@ def test_no_error_whatsoever_ends_the_writer(journal: SqliteJournal, monkeypatch
         raise RuntimeError("nobody thought of this")
 
     with monkeypatch.context() as broken:
-        broken.setattr(journal, "_write_batch", fail)
+        broken.setattr(journal._writer, "_commit", fail)
         with pytest.raises(JournalUnavailable, match="nobody thought of this"):
             journal.append([an_event()], soon())
     assert journal.append([an_event()], soon()) == (RECORDS + 1,)
@@ -321,11 +322,11 @@ def test_an_event_with_the_wrong_fields_is_refused() -> None:
 
 def test_protective_changes_are_told_apart(journal: SqliteJournal) -> None:
     """Removing an opt-out may lag; adding one may not."""
-    assert journal.protective_head() == RECORDS
+    assert journal.state().restriction_watermark == RECORDS
     journal.append([an_event(1, EventType.OPTOUT_REMOVED)], soon())
-    assert journal.protective_head() == RECORDS
+    assert journal.state().restriction_watermark == RECORDS
     (added,) = journal.append([an_event(1)], soon())
-    assert journal.protective_head() == added
+    assert journal.state().restriction_watermark == added
 
 
 def test_a_damaged_file_is_an_error_in_words(path: Path) -> None:

@@ -87,9 +87,9 @@ def test_a_restored_journal_is_told_once(tmp_path: Path, redis_url: str) -> None
 def test_screening_alone_notices_a_restored_journal(tmp_path: Path, redis_url: str) -> None:
     """Also when the record after the backup has taken the very number of the mark, and nobody has drained yet."""
     with restored(tmp_path, redis_url, optouts_of(OTHER)) as app:
-        before = app.journal.protective_head()
+        before = app.journal.state().restriction_watermark
         app.journal.append([an_optout(THIRD)], Deadline.after_ms(1_000))
-        assert app.journal.protective_head() == before + 1
+        assert app.journal.state().restriction_watermark == before + 1
         assert reason(app, THIRD.e164) == "seller_optout"
 
 

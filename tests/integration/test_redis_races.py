@@ -267,10 +267,11 @@ def test_an_optout_applied_during_a_lookup_is_seen_or_the_lookup_is_behind(app: 
     """So the mark is read before the lists."""
     load_register(app, GOOD)
     reason(app)
-    (head,) = app.journal.append([an_optout()], Deadline.after_ms(1_000))
+    app.journal.append([an_optout()], Deadline.after_ms(1_000))
+    journal = app.journal.state()
     with between_replies(app, position, app.outbox.drain):
         try:
-            facts = app.screening._lists.facts(NUMBER, app.campaigns["energy"], head, Deadline.after_ms(5_000))
+            facts = app.screening._lists.facts(NUMBER, app.campaigns["energy"], journal, Deadline.after_ms(5_000))
         except ListsBehind:
             assert position > 0
         else:
@@ -282,14 +283,14 @@ def test_a_load_that_is_freed_during_a_lookup_is_not_believed(app: Application, 
     """So the pointer is read after the lists: who was asked about an empty generation asks again."""
     load_register(app, GOOD)
     reason(app)
-    head = app.journal.protective_head()
+    journal = app.journal.state()
 
     def reload() -> None:
         for _ in range(2):
             load_register(app, GOOD)
 
     with between_replies(app, position, reload):
-        facts = app.screening._lists.facts(NUMBER, app.campaigns["energy"], head, Deadline.after_ms(5_000))
+        facts = app.screening._lists.facts(NUMBER, app.campaigns["energy"], journal, Deadline.after_ms(5_000))
     assert facts.register_entry == {Blocked.ALL}
 
 

@@ -129,7 +129,7 @@ def a_condition(**changes: object) -> Callable[[], JournalCondition]:
     well = {
         "problem": "",
         "checked": 1_000,
-        "last_at": NOW,
+        "newest_at": NOW,
         "writable": True,
         "exposed": (),
         "free_bytes": 50_000_000_000,

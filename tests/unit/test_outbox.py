@@ -12,6 +12,8 @@ import pytest
 from agent.domain.deadline import Deadline
 from agent.domain.errors import LookupTimedOut, LookupUnavailable
 from agent.domain.journal_events import Event, EventType, Mark, Record
+from agent.domain.ports import JournalState
+from agent.domain.premise import Premise
 from agent.domain.standing import Standing
 from agent.outbox import Outbox
 
@@ -22,11 +24,11 @@ class FakeJournal:
     def __init__(self, count: int) -> None:
         self.count = count
 
-    def append(self, events: Sequence[Event], deadline: Deadline) -> tuple[int, ...]:
+    def append(self, events: Sequence[Event], deadline: Deadline, premise: Premise | None = None) -> tuple[int, ...]:
         """Not used by the outbox."""
         raise AssertionError
 
-    def append_later(self, event: Event) -> None:
+    def append_later(self, event: Event, premise: Premise | None = None) -> bool:
         """Not used by the outbox."""
         raise AssertionError
 
@@ -34,9 +36,9 @@ class FakeJournal:
         """None beyond the end."""
         return Mark(journal="j", seq=seq, link=f"{seq:x}" if seq else "") if seq <= self.count else None
 
-    def protective_head(self) -> int:
+    def state(self) -> JournalState:
         """All of them protect."""
-        return self.count
+        return JournalState(seq=self.count, restriction_watermark=self.count, newest_at=None)
 
     def register_changes(self, profile: str) -> list[Record]:
         """Not used by the outbox."""
@@ -64,6 +66,10 @@ class NoCalls:
         raise AssertionError
 
     def unfollowed(self, since: datetime, before: datetime) -> list[str]:
+        """Not used."""
+        raise AssertionError
+
+    def unfinished(self, before: datetime, limit: int) -> list[str]:
         """Not used."""
         raise AssertionError
 
@@ -186,9 +192,10 @@ class ChoiceJournal(FakeJournal):
         super().__init__(count)
         self.queued: list[int] = []
 
-    def append_later(self, event: Event) -> None:
+    def append_later(self, event: Event, premise: Premise | None = None) -> bool:
         """Kept in memory."""
         self.queued.append(int(str(event.body["choice"])))
+        return True
 
     def list_changes(self, after: int, limit: int) -> list[Record]:
         """One batch."""

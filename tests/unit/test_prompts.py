@@ -8,26 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.domain.model import Sector
+from agent.domain.model import Reason, Sector, Verdict
 
 PROMPTS = Path(__file__).resolve().parents[2] / "dialplan" / "sounds" / "prompts.toml"
 
-BLOCK_REASONS = (
-    "registered",
-    "registered_sector",
-    "registered_charities",
-    "seller_optout",
-    "invalid_number",
-    "unsupported_country",
-    "unknown_campaign",
-    "register_missing",
-    "register_stale",
-    "lookup_unavailable",
-    "deadline_exceeded",
-    "overloaded",
-    "journal_unavailable",
-    "internal_error",
-)
+BLOCK_REASONS = tuple(str(reason) for reason in Reason if reason.verdict is Verdict.BLOCK)
 DIALPLAN_REASONS = ("agent_unreachable", "agent_no_verdict", "agent_timeout")
 LANGUAGES = ("en", "nl")
 

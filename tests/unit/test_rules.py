@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -210,6 +211,7 @@ def test_the_rules_stand_in_the_order_of_the_law() -> None:
         "campaign_is_known",
         "lists_answered",
         "seller_optout_beats_all",
+        "clock_is_sound",
         "purpose_is_exempt",
         "own_customer_is_exempt",
         "register_is_loaded_and_fresh",
@@ -222,13 +224,25 @@ def test_the_rules_stand_in_the_order_of_the_law() -> None:
     ("now", "expected"),
     [
         (LOADED - timedelta(hours=1), "not_registered"),
-        (LOADED - timedelta(hours=1, microseconds=1), "register_stale"),
-        (LOADED - timedelta(days=400), "register_stale"),
+        (LOADED - timedelta(hours=1, microseconds=1), "clock_unsound"),
+        (LOADED - timedelta(days=400), "clock_unsound"),
     ],
 )
-def test_a_clock_that_was_set_back_makes_no_load_fresh(now: datetime, expected: str) -> None:
-    """What was made in the future has no age; an hour is what two clocks may differ."""
-    assert decide(a_call(), some_facts(), NL_BMNR, now).reason == expected
+def test_a_clock_behind_the_journal_allows_nothing(now: datetime, expected: str) -> None:
+    """It would make any load fresh again; an hour is what two clocks may differ."""
+    facts = replace(some_facts(), newest_at=LOADED)
+    assert decide(a_call(), facts, NL_BMNR, now).reason == expected
+    assert decide(a_call(campaign=RESEARCH), replace(facts, generation=None), NL_BMNR, now).verdict == (
+        "allow" if expected == "not_registered" else "block"
+    )
+    assert decide(a_call(), replace(facts, seller_optout=True), NL_BMNR, now).reason == "seller_optout"
+
+
+def test_a_load_of_the_future_is_no_load() -> None:
+    """It was loaded while the clock was ahead, so nobody knows how old it is."""
+    for days, expected in ((0, "not_registered"), (1, "register_stale"), (300, "register_stale")):
+        facts = Facts(generation=a_generation(NL_BMNR.local_date(LOADED) + timedelta(days=days)))
+        assert decide(a_call(), facts, NL_BMNR, LOADED + timedelta(hours=12)).reason == expected
 
 
 # --- properties

@@ -19,6 +19,7 @@ EXIT_CODES: Final = {
     2: "wrong usage or configuration",
     3: "a needed service is unavailable",
     4: "the input was rejected and nothing was changed",
+    5: "the service ended itself: start it again",
     130: "interrupted",
 }
 

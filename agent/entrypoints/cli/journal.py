@@ -11,8 +11,10 @@ import click
 from agent.adapters.journal_check import verify as verify_chain
 from agent.bootstrap import retention
 from agent.domain.chain import Anchor
+from agent.domain.deadline import Deadline
 from agent.domain.wording import counted
 from agent.entrypoints.cli import context, output
+from agent.seller_lists import APPEND_TIMEOUT_MS
 
 
 @click.group()
@@ -51,11 +53,38 @@ def verify(expect: Anchor | None, as_json: bool) -> None:
         click.echo(f"whole: {counted(check.records, 'record')}, none altered, removed or moved")
         if check.purged:
             click.echo(f"of {counted(check.purged, 'record')} the body was purged by retention; the chain holds")
+        for jump in check.jumps:
+            said = " (settled by a clock.jumped)" if jump.settled else ""
+            click.echo(f"time goes back at record {jump.seq}, from {jump.before} to {jump.at}{said}")
+        if check.more_jumps:
+            click.echo(f"and at {counted(check.more_jumps, 'record')} more")
         click.echo(f"head {check.head}: keep it elsewhere; --expect {check.head} finds a journal that was set back")
     else:
         click.echo(f"BROKEN at record {check.first_bad}: {check.problem}")
         click.echo(f"records before it that hold: {check.records:,}")
     sys.exit(0 if check.whole else 1)
+
+
+@journal.command(short_help="Say that the clock is right, after it went back.")
+@output.json_option
+def trust_clock(as_json: bool) -> None:
+    """Let calls go on after the clock went back, when it is right now.
+
+    While the clock of this machine is behind the newest record of the journal, every call is blocked (clock_unsound):
+    nobody knows how old the register is. A clock that something keeps right (chrony, systemd-timesyncd) is believed by
+    itself. Where nothing does, look at a clock that you trust, and run this. It records a clock.jumped with your name.
+    Exit code 1 when the clock is not behind, so that there is nothing to say.
+    """
+    with context.application() as app:
+        problem = app.clock_keeping.problem()
+        done = app.clock_keeping.trust(app.by, Deadline.after_ms(APPEND_TIMEOUT_MS))
+    if as_json:
+        output.print_json({"recorded": done, "problem": problem or None})
+    elif done:
+        click.echo("recorded: the clock is right, and calls go on")
+    else:
+        click.echo("the clock is not behind the journal: there is nothing to say")
+    sys.exit(0 if done else 1)
 
 
 @journal.command(short_help="Remove the bodies of records that are past their retention.")

@@ -19,12 +19,13 @@ def serve(listen: str | None) -> None:
 
     Logs go to stdout: JSON lines, or readable text when that is a terminal. What is counted, for Prometheus, is at
     http://127.0.0.1:9573/metrics (metrics.listen; empty: nowhere). Running sessions may end before it stops
-    (agi.shutdown_grace_ms); exit code 1 when some had to be cut off.
+    (agi.shutdown_grace_ms); exit code 1 when some had to be cut off. Exit code 5 when it ended itself because only a
+    new start can help: the journal at its path is another one than it has open.
     """
     config = context.settings(BMN_AGI_LISTEN=listen) if listen else context.settings()
     logs.configure(config.logs.level, sys.stdout)
     hold_stop_signals()
     counts = metrics(config) if config.metrics.listen else None
     with bootstrap(config, output.say_update, counts) as app:
-        clean = Service(app, counts).run()
-    sys.exit(0 if clean else 1)
+        code = Service(app, counts).run()
+    sys.exit(code)

@@ -1,0 +1,83 @@
+"""Whether the journal that is open is still the one at its path.
+
+A file that was replaced or removed goes on to take records for whoever has it open, and nobody else will ever see them:
+the numbers of its files (device and inode) tell. A file that was overwritten in place keeps those: there the journal's
+end went back, or leads elsewhere, which ``Progress`` tells.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from agent.domain.errors import JournalReplaced, JournalUnavailable
+
+_SIDE_FILES: Final = ("-wal", "-shm")
+
+
+class JournalFiles:
+    """The files of a journal that a connection of this process keeps open. Thread-safe."""
+
+    def __init__(self, path: Path) -> None:
+        """Look at them now: SQLite keeps its side files for as long as that connection is open."""
+        self._path = path
+        names = [str(path), *(f"{path}{suffix}" for suffix in _SIDE_FILES)]
+        self._known = tuple((name, _identity(name)) for name in names if Path(name).exists())
+
+    def require_in_place(self) -> None:
+        """Raise ``JournalReplaced`` when one of them is not there any more, or another one is in its place."""
+        for name, known in self._known:
+            try:
+                found = _identity(name)
+            except FileNotFoundError:
+                found = None
+            except OSError as error:
+                raise JournalUnavailable(f"journal {self._path}: {name} cannot be looked at: {error}") from error
+            if found != known:
+                raise JournalReplaced(
+                    f"the journal at {self._path} is not the one that this process has open: {name} was "
+                    f"{'removed' if found is None else 'replaced'}; nothing more is recorded until it is started again"
+                )
+
+
+class JournalProgress:
+    """How far this process knows the chain to go, so that a journal that was set back in place is found out.
+
+    For one writer; ``seq`` may be read from any thread.
+    """
+
+    def __init__(self, path: Path, seq: int, link: bytes) -> None:
+        self._path = path
+        self.seq = seq
+        self._link = link
+
+    def require_beyond(self, seq: int) -> None:
+        """Raise ``JournalReplaced`` unless a journal that ends at ``seq`` may be the same one."""
+        if seq < self.seq:
+            raise self._set_back(f"it ends at record {seq}, and this process knows of {self.seq}")
+
+    def require_same(self, connection: sqlite3.Connection, seq: int, link: bytes) -> None:
+        """Raise ``JournalReplaced`` unless the chain that ends at ``seq`` with ``link`` goes on from where it was."""
+        self.require_beyond(seq)
+        if seq != self.seq and self.seq:
+            row = connection.execute("SELECT link FROM records WHERE seq = ?", (self.seq,)).fetchone()
+            link = row[0] if row is not None else b""
+        if self.seq and link != self._link:
+            raise self._set_back(f"its record {self.seq} is another one than this process knows")
+
+    def moved(self, seq: int, link: bytes) -> None:
+        """The chain goes as far as ``seq`` now."""
+        self.seq, self._link = seq, link
+
+    def _set_back(self, why: str) -> JournalReplaced:
+        return JournalReplaced(
+            f"the journal at {self._path} was overwritten while this process has it open ({why}); "
+            "nothing more is recorded until it is started again"
+        )
+
+
+def _identity(name: str) -> tuple[int, int]:
+    found = os.stat(name)  # noqa: PTH116  # on the way of each call: without making a Path
+    return found.st_dev, found.st_ino

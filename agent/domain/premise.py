@@ -1,0 +1,23 @@
+"""What an entry of the journal rests on, checked again at the moment when the entry is written.
+
+Whoever looks first and writes later overlooks what another process writes in between. So the entry says what its author
+knew, and the writer refuses it, under the lock that orders all records, when the journal has moved on from that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Premise:
+    """The journal holds nothing after record ``upto`` that would have changed what its author decided."""
+
+    upto: int
+    """The last record that the author knew of."""
+    number: str | None = None
+    """E.164: no later record restricts this number (``RESTRICTING`` of ``agent.domain.journal_events``)."""
+    profile: str | None = None
+    """No later record changes which load of this profile's register is in force."""
+    unfinished: str | None = None
+    """This call has no ``call.finished``, whenever that was written."""
