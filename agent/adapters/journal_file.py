@@ -209,7 +209,7 @@ def _create_both(path: Path, key: bytes) -> None:
                 connection.execute(statement)
             link = chain.first_link(key, journal_id)
             connection.execute(
-                "INSERT INTO state VALUES (1, ?, ?, 0, ?, ?, 0, 0)",
+                "INSERT INTO state (one, journal, key_check, seq, link, seal, protective) VALUES (1, ?, ?, 0, ?, ?, 0)",
                 (journal_id, chain.key_check(key, journal_id), link, chain.head(key, 0, link)),
             )
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -1,8 +1,10 @@
 """Whether the journal that is open is still the one at its path.
 
 A file that was replaced or removed goes on to take records for whoever has it open, and nobody else will ever see them:
-the numbers of its files (device and inode) tell. A file that was overwritten in place keeps those: there the journal's
-end went back, or leads elsewhere, which ``Progress`` tells.
+the numbers of its files (device and inode) show that. A file that was overwritten in place, as ``cp`` does, keeps them:
+then it became shorter, which a journal never does by itself, or its end went back or leads elsewhere
+(``JournalProgress``). An older copy of the very same length is found by ``bmn journal verify`` only. VACUUM makes a
+journal shorter as well, and nothing tells the two apart: a service that has it open starts again then.
 """
 
 from __future__ import annotations
@@ -24,22 +26,34 @@ class JournalFiles:
         """Look at them now: SQLite keeps its side files for as long as that connection is open."""
         self._path = path
         names = [str(path), *(f"{path}{suffix}" for suffix in _SIDE_FILES)]
-        self._known = tuple((name, _identity(name)) for name in names if Path(name).exists())
+        self._known = tuple((name, *_identity(name)) for name in names if Path(name).exists())
+        self._size = path.stat().st_size
 
     def require_in_place(self) -> None:
         """Raise ``JournalReplaced`` when one of them is not there any more, or another one is in its place."""
-        for name, known in self._known:
+        for name, device, inode in self._known:
             try:
-                found = _identity(name)
+                found = os.stat(name)  # noqa: PTH116  # on the way of each call: without making a Path
             except FileNotFoundError:
-                found = None
+                raise self._gone(f"{name} was removed") from None
             except OSError as error:
                 raise JournalUnavailable(f"journal {self._path}: {name} cannot be looked at: {error}") from error
-            if found != known:
-                raise JournalReplaced(
-                    f"the journal at {self._path} is not the one that this process has open: {name} was "
-                    f"{'removed' if found is None else 'replaced'}; nothing more is recorded until it is started again"
-                )
+            if found.st_ino != inode or found.st_dev != device:
+                raise self._gone(f"{name} was replaced")
+            if name is self._known[0][0] and found.st_size != self._size:
+                if found.st_size < self._size:
+                    raise self._gone("it became shorter")
+                self._size = found.st_size
+
+    def vacuumed(self) -> None:
+        """This process has just made the file shorter itself."""
+        self._size = self._path.stat().st_size
+
+    def _gone(self, why: str) -> JournalReplaced:
+        return JournalReplaced(
+            f"the journal at {self._path} is not the one that this process has open: {why}; "
+            "nothing more is recorded until it is started again"
+        )
 
 
 class JournalProgress:
@@ -79,5 +93,5 @@ class JournalProgress:
 
 
 def _identity(name: str) -> tuple[int, int]:
-    found = os.stat(name)  # noqa: PTH116  # on the way of each call: without making a Path
+    found = Path(name).stat()
     return found.st_dev, found.st_ino

@@ -110,6 +110,8 @@ class JournalPurge:
         """Write the whole file anew, without what older versions left in free places."""
         with self._connected() as connection:
             connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._journal.vacuumed()
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from agent.adapters.journal_file import BUSY_MS, connect
+from agent.adapters.journal_file import connect
 from agent.adapters.journal_identity import JournalFiles, JournalProgress
 from agent.domain import chain
 from agent.domain.errors import InputRejected, PremiseOutdated
@@ -34,8 +34,8 @@ KEPT_FOR_LATER: Final = 10_000
 _BATCH: Final = 512
 _RETRY_S: Final = 0.25
 """Between two attempts to write what was promised for later."""
-_LAST_TRY_S: Final = 4.0
-"""How long a process that ends goes on trying to write what it promised."""
+_LAST_TRY_S: Final = 5.0
+"""How long a process that ends waits for what it promised: more than ``BUSY_MS``."""
 _RESTRICTING: Final = ", ".join(f"'{name}'" for name in sorted(RESTRICTING))
 _REGISTER: Final = ", ".join(f"'{name}'" for name in sorted(REGISTER_CHANGES))
 
@@ -135,31 +135,28 @@ class JournalWriter:
         return True
 
     def close(self) -> int:
-        """Write what is queued, and try for a while what was promised; returns how many records were lost."""
+        """Write what is queued, and try for a while what was promised; returns how many entries did not get there.
+
+        They are lost when the process ends now.
+        """
         self._queue.put(None)
-        self._thread.join(_LAST_TRY_S + 2 * BUSY_MS / 1000)
-        lost = sum(len(entry.events) for entry in list(self._promised))
-        if lost:
-            self._watch.records_lost(lost)
-        return lost
+        self._thread.join(_LAST_TRY_S)
+        return self.unwritten if self.alive else 0
 
     def _run(self) -> None:
         """Take all that is queued, one transaction, one fsync, say so to everyone."""
         connection: sqlite3.Connection | None = None
-        give_up_at: float | None = None
-        while True:
-            batch, stopping = self._next(ending=give_up_at is not None)
-            if stopping and give_up_at is None:
-                give_up_at = time.monotonic() + _LAST_TRY_S
+        ending = False
+        while not ending or self._promised:
+            batch, ending = self._next(ending=ending)
             if batch:
                 self._in_hand = len(batch)
                 connection = self._written(connection, batch)
                 self._promised.extend(entry for entry in batch if entry.later and entry.may_be_tried_again)
                 self._in_hand = 0
                 for entry in batch:
-                    entry.done.release()
-            if give_up_at is not None and (not self._promised or time.monotonic() >= give_up_at):
-                break
+                    if not entry.later:
+                        entry.done.release()
         if connection is not None:
             connection.close()
 

@@ -143,6 +143,10 @@ class SqliteJournal:
         newest_at = _EPOCH + timedelta(microseconds=newest_us) if newest_us else None
         return JournalState(seq=seq, restriction_watermark=watermark, newest_at=newest_at)
 
+    def vacuumed(self) -> None:
+        """The caller has just written the whole file anew."""
+        self._files.vacuumed()
+
     def require_in_place(self) -> None:
         """Raise ``JournalReplaced`` when the file at the journal's path is not the one that is open."""
         self._files.require_in_place()

@@ -80,7 +80,12 @@ class AgentService:
         """Ask it to stop, as a service manager does; returns its exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        code = self._process.wait(STOP_TIMEOUT_S)
+        return self.ended()
+
+    def ended(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """Wait until it ends by itself; returns its exit code."""
+        assert self._process is not None
+        code = self._process.wait(timeout_s)
         self._process = None
         return code
 

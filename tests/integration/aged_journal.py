@@ -38,7 +38,7 @@ class AgedJournal:
     def at(self, moment: datetime) -> Iterator[None]:
         """The journal's clock stands at ``moment``."""
         with self._monkeypatch.context() as patch:
-            patch.setattr("agent.adapters.sqlite_journal.time.time_ns", lambda: int(moment.timestamp() * 1e9))
+            patch.setattr("agent.adapters.journal_writer.time.time_ns", lambda: int(moment.timestamp() * 1e9))
             yield
 
     def append(self, moment: datetime, event_type: EventType, **body: JsonValue) -> int:

@@ -239,7 +239,9 @@ def test_a_load_is_not_put_in_force_over_one_that_it_did_not_know(
     assert len(bodies(app, EventType.REGISTER_LOADED)) == 2
 
 
-def test_the_end_of_a_call_is_recorded_once_however_often_it_is_reported_at_once(loaded: Application) -> None:
+def test_the_end_of_a_call_is_recorded_once_however_often_it_is_reported_at_once(
+    loaded: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two reports that both found no end on record."""
     call_id = call(loaded)
     barrier = threading.Barrier(4)
@@ -250,7 +252,7 @@ def test_the_end_of_a_call_is_recorded_once_however_often_it_is_reported_at_once
         barrier.wait(10)
         return found
 
-    loaded.finishing._calls.of_call = slow  # type: ignore[method-assign]
+    monkeypatch.setattr(loaded.finishing._calls, "of_call", slow)
     outcomes: list[bool] = []
     threads = [threading.Thread(target=lambda: outcomes.append(finish(loaded, call_id).repeated)) for _ in range(4)]
     for thread in threads:

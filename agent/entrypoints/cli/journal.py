@@ -89,7 +89,11 @@ def trust_clock(as_json: bool) -> None:
 
 @journal.command(short_help="Remove the bodies of records that are past their retention.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would go.")
-@click.option("--vacuum", is_flag=True, help="Write the file anew, smaller. Calls are blocked meanwhile.")
+@click.option(
+    "--vacuum",
+    is_flag=True,
+    help="Write the file again, smaller: calls are blocked, and the service restarts.",
+)
 @click.option("--trust-clock", is_flag=True, help="The clock is right, whatever makes it look wrong.")
 @output.json_option
 def purge(dry_run: bool, vacuum: bool, trust_clock: bool, as_json: bool) -> None:
