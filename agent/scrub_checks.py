@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from agent.domain.clock import behind, is_behind
 from agent.domain.journal_events import EventType, Mark, Record
+from agent.domain.ports import JournalState
 from agent.domain.scrub import certificate, differences
 from agent.domain.wording import counted
 
@@ -24,6 +26,9 @@ class ScrubRecords(Protocol):
 
     def mark(self, seq: int) -> Mark | None:
         """What identifies record ``seq``; None when there is none."""
+
+    def state(self) -> JournalState:
+        """How far it goes now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +83,10 @@ class ScrubChecks:
         return certificate(record, mark), ""
 
     def _validity(self, until: str) -> Finding:
-        end = datetime.fromisoformat(until)
-        holds = self._clock() <= end
+        end, now, newest_at = datetime.fromisoformat(until), self._clock(), self._journal.state().newest_at
+        if newest_at is not None and is_behind(now, newest_at):
+            return Finding(subject="validity", holds=False, text=behind(now, newest_at))
+        holds = now <= end
         shown = end.astimezone().strftime("%Y-%m-%d %H:%M %Z")
         text = f"the scrub may be used until {shown}" if holds else f"the scrub expired on {shown}: scrub again"
         return Finding(subject="validity", holds=holds, text=text)

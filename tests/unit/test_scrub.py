@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from agent.domain.journal_events import FIELDS, EventType, JsonValue, Mark, Record
 from agent.domain.model import Purpose, Reason, Verdict
+from agent.domain.ports import JournalState
 from agent.domain.profile import NL_BMNR
 from agent.domain.scrub import binding_generation, certificate, differences, stays, valid_until
 from agent.scrub_checks import ScrubChecks
@@ -39,6 +40,10 @@ class FakeJournal:
     def mark(self, seq: int) -> Mark | None:
         """Of any."""
         return Mark(journal=self.id, seq=seq, link="ab" * 32)
+
+    def state(self) -> JournalState:
+        """Of this moment."""
+        return JournalState(seq=7, restriction_watermark=6, newest_at=None)
 
 
 def a_certificate(**changes: object) -> dict[str, object]:
