@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 
 from agent.adapters.journal_check import verify
+from agent.adapters.sqlite_journal import SqliteJournal
+from agent.domain.deadline import Deadline
+from agent.domain.journal_events import Event, EventType, JsonValue
 from tests.bench import (
     effective_at_once,
     history,
     import_register,
     metrics_cost,
     national_scale,
+    raced_screenings,
     screening_beside_loads,
     screening_beside_notices,
     scrub,
@@ -110,3 +114,47 @@ def test_reading_a_long_journal_can_be_measured(tmp_path: Path) -> None:
     assert (found["page: everything"], found["page: agent, none, any type"]) == (50, 0)
     before, now = history.measure_appending(20, 2)
     assert min(before, now) > 0
+
+
+def test_no_allow_stands_after_what_forbids_it() -> None:
+    """Two services, objections, keys and loads; the long run is tests.bench.raced_screenings."""
+    figures = dict(raced_screenings.measure(700))
+    assert (figures["allows after what forbids them"], figures["journal"]) == ("0", "whole"), figures[
+        "the first of them"
+    ]
+    assert int(figures["objections and exemptions raced"].replace(",", "")) > 50
+
+
+def test_an_allow_after_what_forbids_it_would_be_found(tmp_path: Path) -> None:
+    """An objection, a load, the end of an exemption: each of them, and nothing before it."""
+    path = tmp_path / "journal.db"
+    number: dict[str, JsonValue] = {"number": "+31612345678", "seller": "acme"}
+    allow: dict[str, JsonValue] = {
+        **number,
+        "call": "c",
+        "verdict": "allow",
+        "reason": "not_registered",
+        "generation": "g1",
+    }
+    screened = EventType.CALL_SCREENED
+    exempt: dict[str, JsonValue] = {**allow, "reason": "exempt_customer"}
+    steps: list[tuple[EventType, dict[str, JsonValue]]] = [
+        (EventType.REGISTER_LOADED, {"generation": "g1", "profile": "nl-bmnr"}),
+        (screened, allow),
+        (EventType.CUSTOMER_ADDED, dict(number)),
+        (screened, exempt),
+        (EventType.CUSTOMER_REMOVED, dict(number)),
+        (screened, exempt),
+        (EventType.REGISTER_LOADED, {"generation": "g2", "profile": "nl-bmnr"}),
+        (screened, allow),
+        (screened, {**allow, "generation": "g2"}),
+        (EventType.OPTOUT_ADDED, dict(number)),
+        (screened, {**allow, "generation": "g2", "number": "+31612345679"}),
+        (screened, {**exempt}),
+    ]
+    with SqliteJournal(path, tmp_path / "journal.key") as journal:
+        for kind, body in steps:
+            journal.append([Event.of(kind, body)], Deadline.after_ms(5_000))
+    contents = {"g1": frozenset[str](), "g2": frozenset({"+31612345678"})}
+    found = list(raced_screenings.wrongly_allowed(path, contents))
+    assert [line.split(" ")[1] for line in found] == ["6", "8", "9", "12", "12"]
