@@ -19,7 +19,7 @@ from agent.domain.model import Reason, Verdict
 from agent.domain.ports import SoundFault
 from agent.domain.profile import Profile
 from agent.domain.wording import counted
-from agent.operating_checks import check_clock, check_outbox, check_registrations, check_service
+from agent.operating_checks import check_calls, check_clock, check_outbox, check_registrations, check_service
 from agent.register_status import AGEING_AT
 from agent.site import Finding, Site, State
 
@@ -226,6 +226,7 @@ CHECKS: Final[tuple[Callable[[Site], Iterator[Finding]], ...]] = (
     _check_redis_memory,
     check_outbox,
     _check_register,
+    check_calls,
     check_registrations,
     check_clock,
     _check_consumer_sounds,

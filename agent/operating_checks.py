@@ -107,6 +107,22 @@ def check_outbox(site: Site) -> Iterator[Finding]:
     yield Finding(check="outbox", state=state, what=what, todo=todo)
 
 
+def check_calls(site: Site) -> Iterator[Finding]:
+    """Calls of which nobody knows what became of them."""
+    try:
+        unended = site.journal_condition().unended if site.journal_opens() else 0
+    except JournalUnavailable:  # told by the check of the journal
+        return
+    if unended:
+        what = (
+            f"{counted(unended, 'allowed call')} of the last day got no end: were they dialled, was anything offered?"
+        )
+        todo = "bmn log --without-end --since 1d; see that the dialplan runs bmn-finish, and that the service was up"
+        yield Finding(check="calls", state=State.WARNING, what=what, todo=todo)
+    else:
+        yield Finding(check="calls", state=State.OK, what="each allowed call of the last day has an end, or goes on")
+
+
 def check_registrations(site: Site) -> Iterator[Finding]:
     """What consumers asked for and the registrar must have in time."""
     try:

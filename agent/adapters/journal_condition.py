@@ -6,16 +6,26 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from agent.adapters.journal_file import connect, translated
 from agent.adapters.journal_key import read_key
+from agent.adapters.journal_schema import HOUR_US
 from agent.domain import chain
+from agent.domain.call_story import ENDED_UNKNOWN
 from agent.domain.condition import JournalCondition
+from agent.domain.journal_events import EventType
 
 _LOOKED_AT: Final = 1_000
+_DAY_US: Final = 24 * HOUR_US
+_UNENDED: Final = (
+    f"SELECT count(*) FROM records WHERE type = '{EventType.CALL_FINISHED}' AND at >= ? "  # noqa: S608  # constants
+    f"AND json_extract(body, '$.ended_by') = '{ENDED_UNKNOWN}' AND NOT EXISTS (SELECT 1 FROM records ended "
+    "WHERE ended.call = records.call AND ended.seq > records.seq AND +ended.type = records.type)"
+)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -25,12 +35,14 @@ def condition_of(path: Path, key_path: Path) -> JournalCondition:
     with translated(path), contextlib.closing(connect(path, "ro")) as connection:
         connection.text_factory = lambda text: text.decode(errors="replace")
         problem, checked = _newest(connection, key)
+        unended = connection.execute(_UNENDED, (time.time_ns() // 1000 - _DAY_US,)).fetchone()[0]
         (newest_us,) = connection.execute("SELECT newest_at FROM state").fetchone()
     files = [path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm"), key_path]
     return JournalCondition(
         problem=problem,
         checked=checked,
         newest_at=_EPOCH + timedelta(microseconds=newest_us) if newest_us else None,
+        unended=unended,
         writable=os.access(path, os.W_OK) and os.access(path.parent, os.W_OK),
         exposed=tuple(str(file) for file in files if file.exists() and file.stat().st_mode & 0o077),
         free_bytes=shutil.disk_usage(path.parent).free,

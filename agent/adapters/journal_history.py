@@ -17,7 +17,7 @@ from typing import Final
 from agent.adapters.journal_schema import BLOCKED, HOUR_US, MISSING_OFFER
 from agent.adapters.journal_views import JournalCalls
 from agent.adapters.sqlite_journal import THERE, SqliteJournal
-from agent.domain.call_story import NOTICE_NOT_DUE, CallStory
+from agent.domain.call_story import ENDED_UNKNOWN, NOTICE_NOT_DUE, CallStory
 from agent.domain.history import (
     CONSUMER_REASONS,
     EVERYTHING,
@@ -219,11 +219,20 @@ class JournalHistory:
         return filter(self.lacks_offer, found)
 
     def unfinished_calls(self, since: datetime, limit: int) -> tuple[Record, ...]:
-        """By the table of open calls."""
+        """By the table of open calls, and by the ends that say nothing."""
+        closed = (
+            "SELECT (SELECT begun.seq FROM records begun WHERE begun.call = closed.call AND +begun.type = ?) "
+            "FROM records closed WHERE closed.type = ? AND closed.at >= ? AND json_extract(closed.body, ?) = ? "
+            "AND NOT EXISTS (SELECT 1 FROM records ended WHERE ended.call = closed.call AND ended.seq > closed.seq "
+            "AND +ended.type = closed.type)"
+        )
         found = self._journal.selected(
-            "FROM open_calls CROSS JOIN records ON records.seq = open_calls.seq "
-            "WHERE records.at >= ? AND records.body IS NOT NULL ORDER BY open_calls.seq DESC LIMIT ?",
-            (_microseconds(since), limit),
+            f"FROM records WHERE seq IN (SELECT seq FROM open_calls UNION {closed}) AND at >= ? AND body IS NOT NULL "
+            "ORDER BY seq DESC LIMIT ?",
+            (
+                *(EventType.CALL_SCREENED, EventType.CALL_FINISHED, _microseconds(since), "$.ended_by", ENDED_UNKNOWN),
+                *(_microseconds(since), limit),
+            ),
         )
         return tuple(found)
 

@@ -38,6 +38,8 @@ class JournalCondition:
     """How many of them were looked at."""
     newest_at: datetime | None
     """The highest time of its records since a clock was last put right."""
+    unended: int
+    """Calls of the last day that were allowed, and whose books were closed without an end."""
     writable: bool
     exposed: tuple[str, ...]
     """Files that others can read, by path."""

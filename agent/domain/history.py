@@ -158,7 +158,7 @@ class History(Protocol):
         """The agents of ``missing_offers``, those with the most first."""
 
     def unfinished_calls(self, since: datetime, limit: int) -> tuple[Record, ...]:
-        """``call.screened`` of calls that were allowed to dial and of whose end there is no record, newest first.
+        """``call.screened`` of calls that were allowed and of whose end nothing is known, newest first.
 
-        A call that still goes on is one of them.
+        A call that still goes on is one of them, and one whose books were closed without an end.
         """

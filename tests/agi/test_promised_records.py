@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sqlite3
 import subprocess
@@ -209,3 +210,18 @@ def test_a_dossier_says_that_the_end_is_not_known(
     text = out.read_text()
     assert UnknownKind.NOT_FINISHED in text
     assert '"ending": null' in text
+
+
+def test_calls_without_an_end_are_shown(loaded: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that go on and those whose books were closed; not one whose end came after all."""
+    closed, late = call(loaded), call(loaded)
+    close_books(loaded, monkeypatch)
+    finish(loaded, late)
+    goes_on = call(loaded)
+    finish(loaded, call(loaded))
+    environment = {"BMN_CONFIG": str(tmp_path / "bmn.toml"), "BMN_REDIS_URL": loaded.settings.redis.url}
+    done = bmn("log", "--without-end", "--json", environment=environment)
+    assert [json.loads(line)["call"] for line in done.stdout.splitlines()] == [closed, goes_on]
+    doctor = bmn("doctor", "--json", environment=environment, check=False)
+    (found,) = [one for one in json.loads(doctor.stdout) if one["check"] == "calls"]
+    assert (found["state"], found["what"][:15]) == ("warning", "1 allowed call ")

@@ -110,6 +110,7 @@ def test_a_healthy_site_ends_with_0_and_a_line_for_each_finding(patient: Patient
         ["ok", "redis"],
         ["ok", "outbox"],
         ["ok", "register"],
+        ["ok", "calls"],
         ["ok", "registrations"],
         ["ok", "sounds"],
         ["ok", "sounds"],

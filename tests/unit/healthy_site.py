@@ -129,6 +129,7 @@ def a_condition(**changes: object) -> Callable[[], JournalCondition]:
     well = {
         "problem": "",
         "checked": 1_000,
+        "unended": 0,
         "newest_at": NOW,
         "writable": True,
         "exposed": (),

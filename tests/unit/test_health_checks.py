@@ -46,7 +46,7 @@ def test_a_healthy_site_has_nothing_to_do() -> None:
     assert {finding.state for finding in findings} == {State.OK}
     assert {finding.check for finding in findings} == {
         *("configuration", "journal", "redis", "outbox", "register", "registrations"),
-        *("clock", "sounds", "asterisk", "service"),
+        *("calls", "clock", "sounds", "asterisk", "service"),
     }
     assert [finding.todo for finding in findings if finding.todo] == []
 
@@ -65,6 +65,12 @@ def test_a_registration_with_more_than_three_days_left_is_not_due_soon() -> None
         ({"server": Server(fails="may evict")}, "redis", State.PROBLEM, "may evict"),
         ({"journal_opens": an_old_journal}, "journal", State.WARNING, "older version"),
         ({"journal_condition": a_condition(problem="record 9 was altered")}, "journal", State.PROBLEM, "record 9"),
+        (
+            {"journal_condition": a_condition(unended=3)},
+            "calls",
+            State.WARNING,
+            "3 allowed calls",
+        ),
         ({"journal_condition": a_condition(writable=False)}, "journal", State.PROBLEM, "cannot be written"),
         ({"journal_condition": a_condition(exposed=("j.db",))}, "journal", State.WARNING, "others can read j.db"),
         ({"journal_condition": a_condition(free_bytes=900_000_000)}, "journal", State.WARNING, "900 MB left"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,7 +15,7 @@ from agent.adapters.journal_history import JournalHistory
 from agent.adapters.journal_views import JournalCalls
 from agent.adapters.sqlite_journal import SqliteJournal
 from agent.config import Settings
-from agent.domain.errors import JournalUnavailable
+from agent.domain.errors import JournalReplaced, JournalUnavailable
 from agent.domain.history import HistoryFilter
 from agent.domain.journal_events import EventType, Record
 from agent.domain.model import Reason, Verdict
@@ -28,6 +28,7 @@ _NEWEST: Final = 50
 _PAGE: Final = 1_000
 _POLL_S: Final = 0.2
 _ALL: Final = "all"
+_ALL_OF_THEM: Final = -1
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -53,6 +54,11 @@ _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
     is_flag=True,
     help="Instead: answered calls in which the agent logged no offer, with what was heard of the notice.",
 )
+@click.option(
+    "--without-end",
+    is_flag=True,
+    help="Instead: allowed calls of whose end nothing is known: they go on, or their end was never reported.",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="At most the newest N; default 50, all with --since.")
 @click.option("--follow", "-f", is_flag=True, help="Go on showing what happens, until interrupted.")
 @reveal.option
@@ -70,6 +76,7 @@ def log(
     call: str | None,
     types: tuple[str, ...],
     missing_offer: bool,
+    without_end: bool,
     limit: int | None,
     follow: bool,
     revealed: bool,
@@ -85,6 +92,7 @@ def log(
     bmn log --number 0612345678             every attempt to call a number
     bmn log --type all --call CALL          everything that is recorded of one call
     bmn log --missing-offer --since 1d      conversations in which the register was not pointed at
+    bmn log --without-end --since 1d        calls that were allowed, and nobody knows what became of them
     """
     config = context.settings()
     if as_csv and as_json:
@@ -93,6 +101,10 @@ def log(
         raise click.UsageError(
             "--missing-offer is about calls that were answered: --verdict, --reason and --type do not apply"
         )
+    if without_end and (verdict or reason or types or missing_offer or campaign or seller or agent or number or call):
+        raise click.UsageError("--without-end shows all such calls: only --since and --limit narrow it")
+    if without_end and follow:
+        raise click.UsageError("whether a call has an end is known later, so --follow does not go with --without-end")
     if types and (verdict or reason):
         raise click.UsageError("only screened calls have a verdict and a reason: leave --type out")
     if follow and until is not None:
@@ -117,7 +129,7 @@ def log(
     view = log_views.MISSING_OFFER if missing_offer else log_views.RECORDS if types else log_views.SCREENED
     newest = limit if limit is not None else None if since else _NEWEST
     with ExitStack() as opened:
-        log_file = _Log(config, chosen, opened, missing_offer=missing_offer)
+        log_file = _Log(config, chosen, opened, missing_offer=missing_offer, without_end=without_end)
         records = log_file.records(newest)
         show = log_views.csv_writer(view) if as_csv else log_views.show_json if as_json else log_views.table(view)
         if not _show(records, show, log_file, view, masking) and not (as_csv or as_json):
@@ -129,11 +141,14 @@ def log(
 class _Log:
     """The journal as this command reads it. When another one takes its place, that one is followed."""
 
-    def __init__(self, config: Settings, chosen: HistoryFilter, opened: ExitStack, *, missing_offer: bool) -> None:
+    def __init__(
+        self, config: Settings, chosen: HistoryFilter, opened: ExitStack, *, missing_offer: bool, without_end: bool
+    ) -> None:
         self._config = config
         self._chosen = chosen
         self._opened = opened
         self._missing_offer = missing_offer
+        self._without_end = without_end
         self._open()
         self._upto = self._journal.head().seq
 
@@ -150,6 +165,8 @@ class _Log:
         if self._missing_offer:
             since = self._chosen.since or _BEGINNING
             return reversed(self._history.missing_offers(since, newest, self._chosen))
+        if self._without_end:
+            return reversed(self._history.unfinished_calls(self._chosen.since or _BEGINNING, newest or _ALL_OF_THEM))
         if newest is None:
             return self._after(0)
         page = self._history.page(self._chosen, before=self._upto + 1, limit=newest)
@@ -169,9 +186,10 @@ class _Log:
         """What is appended from now on, until the user interrupts."""
         try:
             while True:
-                for record in self._after(self._upto):
-                    if not self._missing_offer or self._history.lacks_offer(record):
-                        yield record
+                with suppress(JournalReplaced):  # the new one is opened below
+                    for record in self._after(self._upto):
+                        if not self._missing_offer or self._history.lacks_offer(record):
+                            yield record
                 sys.stdout.flush()
                 time.sleep(_POLL_S)
                 self._reopen_replaced()
@@ -185,8 +203,9 @@ class _Log:
         except OSError:  # between the old one and the new one
             return
         if not replaced:
-            self._upto = min(self._upto, self._journal.head().seq)
-            return
+            with suppress(JournalReplaced):
+                self._upto = min(self._upto, self._journal.head().seq)
+                return
         left = self._journal
         try:
             self._open()
