@@ -19,6 +19,7 @@ from agent.adapters.call_ids import new_call_id
 from agent.adapters.journal_check import opens
 from agent.adapters.journal_condition import condition_of
 from agent.adapters.journal_history import JournalHistory
+from agent.adapters.journal_objections import JournalObjections, sellers_on_record
 from agent.adapters.journal_views import JournalCalls, JournalSellerLists
 from agent.adapters.redis_connection import RedisServer
 from agent.adapters.redis_generations import RedisGenerations
@@ -32,7 +33,7 @@ from agent.adapters.system_clock import synchronised
 from agent.choices import Choices
 from agent.clock_keeping import ClockKeeping
 from agent.config import Settings
-from agent.domain.condition import ExpectedDialplan, Undelivered, Waiting
+from agent.domain.condition import ExpectedDialplan, SellersOnRecord, Undelivered, Waiting
 from agent.domain.model import Campaign
 from agent.domain.ports import Progress
 from agent.domain.profile import PROFILES
@@ -49,6 +50,7 @@ from agent.scrub_checks import ScrubChecks
 from agent.seller_lists import SellerLists
 from agent.service_state import OpenRegistrations, ServiceState
 from agent.site import Site
+from agent.unassigned_objections import UnassignedObjections
 
 if TYPE_CHECKING:
     from agent.evidence import Evidence
@@ -79,6 +81,7 @@ class Application:
     history: JournalHistory
     redis: RedisServer
     outbox: Outbox
+    unassigned: UnassignedObjections
     screening: Screening
     registers: Registers
     seller_lists: SellerLists
@@ -128,6 +131,7 @@ def bootstrap(
     generations = RedisGenerations(redis)
     by = getpass.getuser()
     campaigns = settings.domain_campaigns()
+    unassigned = UnassignedObjections(JournalObjections(journal, calls), settings.assigned_sellers())
     sectors = {key: campaign.sector for key, campaign in campaigns.items()}
     choices = Choices(journal, calls, outbox, sectors, watch)
     return Application(
@@ -137,10 +141,12 @@ def bootstrap(
         history=JournalHistory(journal),
         redis=redis,
         outbox=outbox,
+        unassigned=unassigned,
         screening=Screening(
             lists=RedisLists(redis, journal.id, journal.mark),
             journal=journal,
             outbox=outbox,
+            unassigned=unassigned,
             campaigns=campaigns,
             profiles=PROFILES,
             default_profile=PROFILES[settings.dialling.profile],
@@ -157,7 +163,7 @@ def bootstrap(
             keeping=_keeping(settings, generations, journal),
             by=by,
         ),
-        seller_lists=SellerLists(journal, JournalSellerLists(journal, calls), outbox, by),
+        seller_lists=SellerLists(journal, JournalSellerLists(journal, calls), outbox, settings.domain_sellers(), by),
         choices=choices,
         notices=Notices(
             journal=journal,
@@ -249,6 +255,7 @@ def scrubbing(app: Application) -> Scrubbing:
         lists=RedisBulkLists(app.redis, app.journal.id, app.journal.mark),
         journal=app.journal,
         outbox=app.outbox,
+        unassigned=app.unassigned,
         profiles=PROFILES,
         clock=now_utc,
         version=version("bel-me-niet-agent"),
@@ -307,6 +314,7 @@ def survey(settings: Settings, dialplan: ExpectedDialplan, asterisk: Sequence[st
             journal_condition=partial(condition_of, path, key_path),
             waiting=partial(_waiting, settings, redis),
             undelivered=partial(_undelivered, settings),
+            sellers_on_record=partial(_sellers_on_record, settings),
             server=redis,
             generations=RedisGenerations(redis),
             sounds=SoundFiles(settings.sounds.folder),
@@ -347,6 +355,13 @@ def _undelivered(settings: Settings) -> list[Undelivered]:
     with SqliteJournal(settings.journal.path, settings.journal.key_path, create=False, progress=None) as journal:
         registrations = _registrations(settings, journal, JournalCalls(journal), "")
         return [Undelivered(due=registrations.due(item)) for item in registrations.all() if item.is_undelivered]
+
+
+def _sellers_on_record(settings: Settings) -> SellersOnRecord:
+    with SqliteJournal(settings.journal.path, settings.journal.key_path, create=False, progress=None) as journal:
+        return sellers_on_record(
+            journal, settings.domain_campaigns().values(), settings.assigned_sellers(), settings.sellers
+        )
 
 
 def _registrations(settings: Settings, journal: SqliteJournal, calls: JournalCalls, by: str) -> Registrations:

@@ -25,9 +25,18 @@ from pydantic import (
 )
 
 from agent.config_dashboard import DashboardSettings
+from agent.config_sellers import (
+    CampaignSettings,
+    ProfileKey,
+    SellerSettings,
+    assigned_keys,
+    campaigns_of,
+    problems_of,
+    sellers_of,
+)
 from agent.domain.errors import ConfigurationError
-from agent.domain.model import Campaign, Purpose, Sector, Seller
-from agent.domain.profile import NL_BMNR, PROFILES
+from agent.domain.model import Campaign, Seller
+from agent.domain.profile import NL_BMNR
 from agent.domain.retention import Kind
 from agent.domain.wording import counted
 
@@ -42,14 +51,7 @@ SHORT_NAMES: Final[Mapping[str, tuple[str, str]]] = {
 
 _SECRETS: Final = (("redis", "url"), ("dashboard", "users"))
 """Settings that may hold a password, and so are never shown."""
-_KEY: Final = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}$")
 _PREFIX: Final = re.compile(r"[0-9*#X]{1,8}")
-
-
-def _known_profile(value: str) -> str:
-    if value not in PROFILES:
-        raise ValueError(f"there is no profile {value!r}; there is {', '.join(sorted(PROFILES))}")
-    return value
 
 
 def _pbx_prefix(value: str) -> str:
@@ -93,14 +95,12 @@ def _comma_list(value: object) -> object:
     return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
 
-ProfileKey = Annotated[str, AfterValidator(_known_profile)]
 Address = Annotated[tuple[str, int], BeforeValidator(_listen_address)]
 Milliseconds = Annotated[int, Field(ge=1, le=60_000)]
 Days = Annotated[int, Field(ge=30, le=36_525)]
 LongDays = Annotated[int, Field(ge=366, le=36_525)]
 """More than a year: no copy of Redis that somebody restores is older, and still holds what ended since."""
 Network = Annotated[Any, BeforeValidator(_private_network)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 
 
 class _Section(BaseModel):
@@ -227,35 +227,6 @@ class MetricsSettings(_Section):
     """Empty: not at all."""
 
 
-class SellerSettings(_Section):
-    """``[sellers.KEY]``."""
-
-    name: Text
-
-
-class CampaignSettings(_Section):
-    """``[campaigns.KEY]``."""
-
-    seller: str
-    purpose: Purpose
-    sector: Sector | None = None
-    product_group: Annotated[str, StringConstraints(pattern=_KEY.pattern)] | None = None
-    caller_id: Annotated[str, StringConstraints(pattern=r"^\+[0-9]{6,15}$")] | None = None
-    language: Annotated[str, StringConstraints(pattern="^(nl|en)$")] = "nl"
-    profile: ProfileKey = NL_BMNR.key
-
-    @model_validator(mode="after")
-    def _sector_fits_purpose(self) -> Self:
-        charity, charities = self.purpose is Purpose.CHARITY, self.sector is Sector.CHARITIES
-        if charity and self.sector not in (None, Sector.CHARITIES):
-            raise ValueError("a campaign for a charity has the sector charities")
-        if charities and not charity:
-            raise ValueError("the sector charities goes with the purpose charity")
-        if self.purpose is Purpose.COMMERCIAL and self.sector is None:
-            raise ValueError(f"a commercial campaign needs a sector: {', '.join(Sector)}")
-        return self
-
-
 class Settings(_Section):
     """Everything that can be configured."""
 
@@ -275,37 +246,21 @@ class Settings(_Section):
 
     @model_validator(mode="after")
     def _names_are_sound(self) -> Self:
-        problems = [
-            f"{kind} {key!r}: a name is 1 to 64 of a-z 0-9 _ -, starting with a letter or digit"
-            for kind, keys in (("seller", self.sellers), ("campaign", self.campaigns))
-            for key in keys
-            if not _KEY.fullmatch(key)
-        ]
-        problems += [
-            f"campaigns.{key}.seller: there is no seller {campaign.seller!r}; add [sellers.{campaign.seller}]"
-            for key, campaign in self.campaigns.items()
-            if campaign.seller not in self.sellers
-        ]
-        if problems:
+        if problems := list(problems_of(self.sellers, self.campaigns)):
             raise ValueError("\n".join(problems))
         return self
 
+    def domain_sellers(self) -> dict[str, Seller]:
+        """The sellers by key, and once more by each former key."""
+        return sellers_of(self.sellers)
+
+    def assigned_sellers(self) -> frozenset[str]:
+        """Keys of which it is known who they are: those of sellers that a campaign names, and of retired ones."""
+        return assigned_keys(self.sellers, self.campaigns)
+
     def domain_campaigns(self) -> dict[str, Campaign]:
         """The campaigns as the rules want them."""
-        sellers = {key: Seller(key=key, name=seller.name) for key, seller in self.sellers.items()}
-        return {
-            key: Campaign(
-                key=key,
-                seller=sellers[item.seller],
-                purpose=item.purpose,
-                sector=Sector.CHARITIES if item.purpose is Purpose.CHARITY else item.sector,
-                product_group=item.product_group,
-                profile=item.profile,
-                language=item.language,
-                caller_id=item.caller_id,
-            )
-            for key, item in self.campaigns.items()
-        }
+        return campaigns_of(self.sellers, self.campaigns)
 
 
 def load_settings(environment: Mapping[str, str]) -> Settings:

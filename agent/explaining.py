@@ -91,9 +91,11 @@ class Explaining:
         profiles = sorted(
             {self._campaigns[key].profile for key in campaigns} | {profile for profile, _ in stands.registrations}
         )
-        sellers = sorted({campaign.seller.key for campaign in self._campaigns.values()} | set(stands.optouts))
+        sellers = sorted({key for one in self._campaigns.values() for key in one.seller.keys} | set(stands.optouts))
         groups = {(item.seller, item.product_group) for _, item in customers}
-        groups |= {(one.seller.key, one.product_group) for one in self._campaigns.values() if one.product_group}
+        groups |= {
+            (key, one.product_group) for one in self._campaigns.values() if one.product_group for key in one.seller.keys
+        }
         unavailable = ""
         found: Memberships | None = None
         try:

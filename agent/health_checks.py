@@ -21,6 +21,7 @@ from agent.domain.profile import Profile
 from agent.domain.wording import counted
 from agent.operating_checks import check_calls, check_clock, check_outbox, check_registrations, check_service
 from agent.register_status import AGEING_AT
+from agent.seller_checks import check_sellers
 from agent.site import Finding, Site, State
 
 _MB: Final = 1_000_000
@@ -222,6 +223,7 @@ def _sound_findings(
 CHECKS: Final[tuple[Callable[[Site], Iterator[Finding]], ...]] = (
     _check_configuration,
     _check_journal,
+    check_sellers,
     _check_redis,
     _check_redis_memory,
     check_outbox,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -14,11 +14,12 @@ from agent.domain.errors import JournalUnavailable, ListsBehind, LookupTimedOut,
 from agent.domain.journal_events import Event, EventType
 from agent.domain.model import Call, Campaign, Decision, Facts, LookupFailure, Notice, Reason, Screened, Verdict
 from agent.domain.phone_number import EmergencyNumber, PhoneNumber, read_dialled
-from agent.domain.ports import Journal, Lists
+from agent.domain.ports import Journal, JournalState, Lists
 from agent.domain.premise import Premise
 from agent.domain.profile import Profile
 from agent.domain.rules import decide, needs_lists, notice_for
 from agent.outbox import Outbox
+from agent.unassigned_objections import UnassignedObjections, unassigned_in_words
 
 JOURNAL_RULE: Final = "verdict_is_on_disk"
 """Names what blocked when the rules had spoken but the record could not be kept."""
@@ -64,6 +65,7 @@ class Screening:
         lists: Lists,
         journal: Journal,
         outbox: Outbox,
+        unassigned: UnassignedObjections,
         campaigns: Mapping[str, Campaign],
         profiles: Mapping[str, Profile],
         default_profile: Profile,
@@ -75,6 +77,7 @@ class Screening:
         self._lists = lists
         self._journal = journal
         self._outbox = outbox
+        self._unassigned = unassigned
         self._campaigns = campaigns
         self._profiles = profiles
         self._default_profile = default_profile
@@ -150,6 +153,8 @@ class Screening:
         decision = decide(call, facts, profile, now)
         if decision.reason is Reason.CLOCK_UNSOUND and facts.newest_at is not None:
             failure = behind(now, facts.newest_at)
+        if decision.reason is Reason.OBJECTIONS_UNASSIGNED:
+            failure = unassigned_in_words(facts.unassigned)
         return Screened(
             call_id=call_id,
             decision=decision,
@@ -171,16 +176,21 @@ class Screening:
         limit = Deadline(min(deadline.at, Deadline.after_ms(self._lookup_timeout_ms).at))
         try:
             journal = self._journal.state()
-            for _ in range(_CATCH_UPS):
-                try:
-                    return self._lists.facts(call.dialled, call.campaign, journal, limit), ""
-                except ListsBehind:
-                    self._outbox.catch_up(limit)
-            return self._lists.facts(call.dialled, call.campaign, journal, limit), ""
+            facts = self._looked_up(call.dialled, call.campaign, journal, limit)
+            unassigned = self._unassigned.sellers(journal.restriction_watermark)
+            return replace(facts, unassigned=unassigned) if unassigned else facts, ""
         except LookupTimedOut as error:
             return Facts(failure=LookupFailure.TIMED_OUT), str(error)
         except (LookupUnavailable, JournalUnavailable) as error:
             return Facts(failure=LookupFailure.UNAVAILABLE), str(error)
+
+    def _looked_up(self, number: PhoneNumber, campaign: Campaign, journal: JournalState, limit: Deadline) -> Facts:
+        for _ in range(_CATCH_UPS):
+            try:
+                return self._lists.facts(number, campaign, journal, limit)
+            except ListsBehind:
+                self._outbox.catch_up(limit)
+        return self._lists.facts(number, campaign, journal, limit)
 
     def _recorded(
         self,
@@ -238,5 +248,6 @@ def _event(request: ScreenRequest, call: Call, profile: Profile, screened: Scree
             "source": request.source,
             "uniqueid": request.uniqueid,
             "failure": screened.failure or None,
+            "formerly": [*campaign.seller.formerly] or None if campaign else None,
         },
     )

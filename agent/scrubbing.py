@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from agent.domain.clock import behind
 from agent.domain.deadline import Deadline
 from agent.domain.errors import (
+    ConfigurationError,
     InputRejected,
     JournalUnavailable,
     ListsBehind,
@@ -47,6 +48,7 @@ from agent.scrub_ports import (
     ScrubOutputs,
 )
 from agent.seen_numbers import SeenNumbers
+from agent.unassigned_objections import UnassignedObjections, unassigned_in_words
 
 _APPEND_TIMEOUT_MS: Final = 10_000
 _STARTS: Final = 3
@@ -82,6 +84,7 @@ class Scrubbing:
         lists: BulkLists,
         journal: ScrubJournal,
         outbox: Outbox,
+        unassigned: UnassignedObjections,
         profiles: Mapping[str, Profile],
         clock: Callable[[], datetime],
         version: str,
@@ -90,6 +93,7 @@ class Scrubbing:
         self._lists = lists
         self._journal = journal
         self._outbox = outbox
+        self._unassigned = unassigned
         self._profiles = profiles
         self._clock = clock
         self._version = version
@@ -100,8 +104,9 @@ class Scrubbing:
     ) -> dict[str, JsonValue]:
         """Part ``file``, record it, publish; returns the certificate.
 
-        Raises ``RegisterUnusable`` when the register that is needed is missing or too old, ``InputRejected`` for a file
-        without numbers, ``LookupUnavailable`` and ``JournalUnavailable``; then nothing was written.
+        Raises ``RegisterUnusable`` when the register that is needed is missing or too old, ``ConfigurationError`` when
+        objections are in force to a seller that the configuration does not know, ``InputRejected`` for a file without
+        numbers, ``LookupUnavailable`` and ``JournalUnavailable``; then nothing was written.
         """
         profile = self._profiles[campaign.profile]
         with outputs.drafts() as drafts:
@@ -120,7 +125,7 @@ class Scrubbing:
                 raise InputRejected(f"no row of {source.name} has a number in that column: name it with --column")
             clean, removed = drafts.sealed()
             now = self._clock()
-            self._require_register(campaign, profile, run.generation, now)
+            self._require_usable(campaign, profile, run.generation, now)
             generation = binding_generation(campaign, profile, run.generation)
             body: dict[str, JsonValue] = {
                 "campaign": campaign.key,
@@ -137,6 +142,7 @@ class Scrubbing:
                 "reasons": dict(sorted(tally.reasons.items())),
                 "version": self._version,
                 "by": self._by,
+                "formerly": [*campaign.seller.formerly] or None,
             }
             issued = self._recorded(Event(EventType.SCRUB_COMPLETED, body))
             try:
@@ -151,7 +157,7 @@ class Scrubbing:
     ) -> tuple[BulkRun, int, _Tally]:
         """One run through the file, with one load of the register."""
         run = self._lists.begin(campaign)
-        self._require_register(campaign, profile, run.generation, self._clock())
+        self._require_usable(campaign, profile, run.generation, self._clock())
         lists_up_to = self._journal.state().restriction_watermark
         decisions = _Decisions(campaign, profile, run, self._clock(), self._journal.state().newest_at)
         seen, tally = SeenNumbers(), _Tally(Counter())
@@ -189,15 +195,18 @@ class Scrubbing:
                 self._outbox.drain()
         return run.codes(numbers, head)
 
-    def _require_register(
+    def _require_usable(
         self, campaign: Campaign, profile: Profile, generation: Generation | None, now: datetime
     ) -> None:
-        """Raise ``RegisterUnusable`` when a number that nothing else speaks of could not be allowed."""
-        newest_at = self._journal.state().newest_at
-        facts = Facts(generation=generation, newest_at=newest_at)
+        """Raise what ``scrub`` does when a number that nothing else speaks of could not be allowed."""
+        journal = self._journal.state()
+        unassigned = self._unassigned.sellers(journal.restriction_watermark)
+        facts = Facts(generation=generation, newest_at=journal.newest_at, unassigned=unassigned)
         reason = decide(Call(dialled=_SOME_NUMBER, campaign=campaign), facts, profile, now).reason
-        if reason is Reason.CLOCK_UNSOUND and newest_at is not None:
-            raise RegisterUnusable(f"{behind(now, newest_at)}; nothing was scrubbed")
+        if reason is Reason.OBJECTIONS_UNASSIGNED:
+            raise ConfigurationError(f"nothing was scrubbed: {unassigned_in_words(unassigned)}")
+        if reason is Reason.CLOCK_UNSOUND and journal.newest_at is not None:
+            raise RegisterUnusable(f"{behind(now, journal.newest_at)}; nothing was scrubbed")
         if reason is Reason.REGISTER_MISSING:
             raise RegisterUnusable("no register is loaded (bmn register import), so nothing was scrubbed")
         if reason is Reason.REGISTER_STALE:

@@ -8,7 +8,15 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from agent.domain.condition import Asterisk, ExpectedDialplan, JournalCondition, ServerMemory, Undelivered, Waiting
+from agent.domain.condition import (
+    Asterisk,
+    ExpectedDialplan,
+    JournalCondition,
+    SellersOnRecord,
+    ServerMemory,
+    Undelivered,
+    Waiting,
+)
 from agent.domain.model import Campaign, Generation
 from agent.domain.ports import ListServer, SoundFaults
 from agent.domain.profile import Profile
@@ -67,6 +75,8 @@ class Site:
     """The outbox. Raises ``JournalUnavailable`` or ``LookupUnavailable``."""
     undelivered: Callable[[], Sequence[Undelivered]]
     """What the registrar must have in time. Raises ``JournalUnavailable``."""
+    sellers_on_record: Callable[[], SellersOnRecord]
+    """Of a journal that opens. Raises ``JournalUnavailable``."""
     server: Server
     generations: Loads
     sounds: SoundFaults

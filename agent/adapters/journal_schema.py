@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from agent.domain.choice import OBJECTING
 from agent.domain.journal_events import EventType
 from agent.domain.model import Reason, Verdict
 
@@ -110,6 +111,13 @@ END
 """,
 )
 
+_OBJECTING: Final = ", ".join(f"'{answer}'" for answer in sorted(OBJECTING))
+OBJECTIONS: Final = (
+    f"(type = '{EventType.OPTOUT_ADDED}' OR type = '{EventType.CHOICE_RECORDED}' "
+    f"AND json_extract(body, '$.answer') IN ({_OBJECTING}))"
+)
+"""Records by which a consumer objects to a seller. An index holds just these, by seller."""
+
 _VERSION_3: Final = (
     "ALTER TABLE state ADD COLUMN newest_at INTEGER NOT NULL DEFAULT 0",
     "UPDATE state SET newest_at = ifnull((SELECT max(at) FROM records), 0)",
@@ -118,6 +126,7 @@ CREATE TRIGGER newest_record AFTER INSERT ON records BEGIN
   UPDATE state SET newest_at = NEW.at WHERE NEW.at > newest_at OR NEW.type = '{EventType.CLOCK_JUMPED}';
 END
 """,
+    f"CREATE INDEX records_objecting ON records (seller) WHERE {OBJECTIONS}",
 )
 
 VERSIONS: Final = tuple(tuple(text.strip() for text in texts) for texts in (_VERSION_1, _VERSION_2, _VERSION_3))

@@ -60,7 +60,7 @@ class RedisBulkLists:
 
 
 class RedisBulkRun:
-    """See ``agent.scrub_ports.BulkRun``. A code has one bit for each list, in the order of ``_lists``."""
+    """See ``agent.scrub_ports.BulkRun``. A code has a bit for each kind of list, in the order of ``_lists``."""
 
     def __init__(self, server: RedisServer, mark: AppliedMark, campaign: Campaign, pointer: str | None) -> None:
         self._server = server
@@ -69,16 +69,19 @@ class RedisBulkRun:
         self._pointer = pointer
         self.generation: Generation | None = generation_from_text(pointer) if pointer is not None else None
         self._blocked = relevant_lists(campaign)
-        self._lists = _lists(campaign, self.generation)
-        longest, bits = 2 + len(self._blocked), range(len(self._lists))
-        self._groups = [group for group in (bits[:longest], bits[longest + 1 :]) if group]
+        kinds = _lists(campaign, self.generation)
+        self._lists = [one for kind in kinds for one in kind]
+        self._bits = [bit for bit, kind in enumerate(kinds) for _ in kind]
+        """The bit of each list in a code: the opt-outs of all of a seller's keys share one, and so do its customers."""
+        places, longest = range(len(self._lists)), 2 * len(campaign.seller.keys) + len(self._blocked)
+        self._groups = [group for group in (places[:longest], places[longest + 1 :]) if group]
         """Our own lists, and the register's but its longest: which of these exist is asked together."""
-        self._always = sum(1 << bit for bit in bits[longest : longest + 1])
-        """The register's longest list, where there is one, as a code."""
+        self._always = sum(1 << place for place in places[longest : longest + 1])
+        """The register's longest list, where there is one, as in ``_held``."""
         self._keys = [_filled_in(key) for key in self._lists]
         self._exist = _filled_in(self._exist_commands)
         self._held: dict[bytes, int] = {}
-        """By prefix, the lists that may have a set of it, as a code; known while ``_held_at`` is the mark."""
+        """By prefix, the lists that may have a set of it, a bit for each; known while ``_held_at`` is the mark."""
         self._held_at: str | None = None
 
     def codes(self, numbers: Numbers, applied: int) -> Codes:
@@ -123,22 +126,22 @@ class RedisBulkRun:
 
     def _exist_commands(self, prefix: str) -> bytes:
         """For each group, which of its lists have a set of this prefix."""
-        groups = [[self._lists[bit](prefix) for bit in group] for group in self._groups]
+        groups = [[self._lists[place](prefix) for place in group] for group in self._groups]
         return b"".join(b"*%d\r\n$6\r\nEXISTS\r\n%b" % (len(keys) + 1, b"".join(keys)) for keys in groups)
 
-    def _sets_of(self, prefixes: Sequence[bytes]) -> Codes:
+    def _sets_of(self, prefixes: Sequence[bytes]) -> NDArray[np.uint32]:
         """For each prefix the lists that may have a set of it: all of a group when one of them has."""
         unknown = [prefix for prefix in prefixes if prefix not in self._held]
         counts = self._replies(map(self._exist, unknown), len(self._groups))
         exist = np.fromiter(counts, dtype=np.uint16).reshape(len(unknown), len(self._groups)) > 0
-        masks = np.array([sum(1 << bit for bit in group) for group in self._groups], dtype=np.uint16)
+        masks = np.array([sum(1 << place for place in group) for group in self._groups], dtype=np.uint32)
         self._held.update(zip(unknown, (exist @ masks | self._always).tolist(), strict=True))
-        return np.array([self._held[prefix] for prefix in prefixes], dtype=np.uint16)
+        return np.array([self._held[prefix] for prefix in prefixes], dtype=np.uint32)
 
     def _ask(self, distinct: Numbers, starts: NDArray[np.intp], prefixes: Sequence[bytes]) -> Codes:
         """Which lists hold each of the ``distinct`` numbers; those of a prefix stand from its start to the next one."""
         held, sizes = self._sets_of(prefixes), np.diff(starts, append=len(distinct))
-        asked = [held >> bit & 1 == 1 for bit in range(len(self._lists))]
+        asked = [held >> place & 1 == 1 for place in range(len(self._lists))]
         members = list(_arguments(distinct % np.uint64(_SPAN), sizes.tolist()))
         commands = (
             b"*%d\r\n$10\r\nSMISMEMBER\r\n%b%b" % (sizes[place] + 2, key(prefixes[place]), members[place])
@@ -147,7 +150,7 @@ class RedisBulkRun:
         )
         answers = np.fromiter(chain.from_iterable(self._replies(commands, 1)), dtype=np.uint16)
         codes, done = np.zeros(len(distinct), dtype=np.uint16), 0
-        for bit, of_list in enumerate(asked):
+        for bit, of_list in zip(self._bits, asked, strict=True):
             rows = np.flatnonzero(np.repeat(of_list, sizes))
             codes[rows] |= answers[done : done + len(rows)] << bit
             done += len(rows)
@@ -161,17 +164,20 @@ class RedisBulkRun:
         return chain.from_iterable(self._server.stream_read(packed))
 
 
-def _lists(campaign: Campaign, generation: Generation | None) -> tuple[Callable[[str], bytes], ...]:
-    """The key of each list that matters to a campaign, as Redis wants an argument, as a function of the prefix."""
-    seller, blocked = campaign.seller.key, relevant_lists(campaign)
-    names: list[Callable[[str], str]] = [
-        partial(redis_keys.optout_set, seller=seller),
-        partial(redis_keys.customer_set, seller=seller, product_group=campaign.product_group or ""),
+def _lists(campaign: Campaign, generation: Generation | None) -> list[list[Callable[[str], bytes]]]:
+    """The key of each list that matters to a campaign, as Redis wants an argument, as a function of the prefix.
+
+    Lists that say the same of a number stand together; of most kinds there is one list.
+    """
+    seller, blocked, group = campaign.seller, relevant_lists(campaign), campaign.product_group or ""
+    kinds: list[list[Callable[[str], str]]] = [
+        [partial(redis_keys.optout_set, seller=key) for key in seller.keys],
+        [partial(redis_keys.customer_set, seller=key, product_group=group) for key in seller.keys],
     ]
-    names += [partial(redis_keys.own_set, profile=campaign.profile, blocked=item) for item in blocked]
+    kinds += [[partial(redis_keys.own_set, profile=campaign.profile, blocked=item)] for item in blocked]
     if generation is not None:
-        names += [partial(redis_keys.register_set, generation=generation.id, blocked=item) for item in blocked]
-    return tuple(partial(_key_argument, name) for name in names)
+        kinds += [[partial(redis_keys.register_set, generation=generation.id, blocked=item)] for item in blocked]
+    return [[partial(_key_argument, name) for name in kind] for kind in kinds]
 
 
 def _key_argument(name: Callable[[str], str], prefix: str) -> bytes:

@@ -51,7 +51,8 @@ class RedisLists:
                 continue
             if pointer is None:
                 self._known.pop(campaign.profile, None)
-            return _facts(replies, blocked, known[1] if known and pointer is not None else None, applied, journal)
+            in_force = known[1] if known and pointer is not None else None
+            return _facts(replies, campaign, blocked, in_force, applied, journal)
         raise LookupUnavailable("the register's generation changes faster than it can be read")
 
 
@@ -59,11 +60,11 @@ def _questions(
     number: PhoneNumber, campaign: Campaign, blocked: tuple[Blocked, ...], generation: str | None
 ) -> list[tuple[str | int, ...]]:
     """The commands of one lookup; ``_facts`` reads their replies by position."""
-    prefix, member = number.prefix, number.suffix
+    prefix, member, group = number.prefix, number.suffix, campaign.product_group or ""
     questions: list[tuple[str | int, ...]] = [
         ("GET", redis_keys.APPLIED),
-        ("SISMEMBER", redis_keys.optout_set(prefix, campaign.seller.key), member),
-        ("SISMEMBER", redis_keys.customer_set(prefix, campaign.seller.key, campaign.product_group or ""), member),
+        *(("SISMEMBER", redis_keys.optout_set(prefix, key), member) for key in campaign.seller.keys),
+        *(("SISMEMBER", redis_keys.customer_set(prefix, key, group), member) for key in campaign.seller.keys),
     ]
     questions += [("SISMEMBER", redis_keys.own_set(prefix, campaign.profile, item), member) for item in blocked]
     if generation is not None:
@@ -80,19 +81,21 @@ def relevant_lists(campaign: Campaign) -> tuple[Blocked, ...]:
 
 def _facts(
     replies: Sequence[Any],
+    campaign: Campaign,
     blocked: tuple[Blocked, ...],
     generation: Generation | None,
     applied: int,
     journal: JournalState,
 ) -> Facts:
-    own = replies[3 : 3 + len(blocked)]
-    entry = replies[3 + len(blocked) : -1] if generation is not None else ()
+    keys = len(campaign.seller.keys)
+    optouts, customers, rest = replies[1 : 1 + keys], replies[1 + keys : 1 + 2 * keys], replies[1 + 2 * keys : -1]
+    own, entry = rest[: len(blocked)], rest[len(blocked) :]
     return Facts(
         upto=applied,
         newest_at=journal.newest_at,
         generation=generation,
         register_entry=frozenset(item for item, listed in zip(blocked, entry, strict=False) if listed),
         own_registration=frozenset(item for item, listed in zip(blocked, own, strict=True) if listed),
-        seller_optout=bool(replies[1]),
-        customer=bool(replies[2]),
+        seller_optout=any(optouts),
+        customer=any(customers),
     )

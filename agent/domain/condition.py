@@ -65,6 +65,33 @@ class Undelivered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnassignedSeller:
+    """A seller to whom somebody objects, and of whom the configuration does not say who it is now."""
+
+    key: str
+    configured: bool
+    """Whether it has a table in the configuration, which no campaign names."""
+    objections: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdleCustomers:
+    """Customers who are exempt for no campaign: none of the seller has that product group."""
+
+    seller: str
+    product_group: str
+    customers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SellersOnRecord:
+    """Where the journal speaks of sellers and product groups that no campaign has."""
+
+    unassigned: tuple[UnassignedSeller, ...]
+    idle: tuple[IdleCustomers, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedDialplan:
     """What our dialplan files bring into an Asterisk, and how it asks the service, by name."""
 

@@ -205,6 +205,8 @@ class Attempt:
     at: datetime
     campaign: str
     seller: str | None
+    formerly: tuple[str, ...]
+    """Keys that the seller had before, whose lists counted too."""
     agent: str
     dialled: str
     source: str

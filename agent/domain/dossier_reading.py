@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
@@ -134,12 +134,15 @@ def _attempt(
     story = CallStory.of(of_call)
     assert story is not None
     registered = _registered(reason, story.profile, campaign, before)
-    customers = _customers(before, story.seller) if reason is Reason.EXEMPT_CUSTOMER else {}
+    formerly = _texts(screened, "formerly")
+    sellers = {story.seller, *formerly}
+    customers = _customers(before, sellers) if reason is Reason.EXEMPT_CUSTOMER else {}
     return Attempt(
         call=story.call,
         at=screened.at,
         campaign=story.campaign,
         seller=story.seller,
+        formerly=formerly,
         agent=story.agent,
         dialled=str(body["dialled"]),
         source=str(body["source"]),
@@ -225,11 +228,11 @@ def _load(record: Record, profile: Profile, loads: Mapping[str, Record]) -> Load
     )
 
 
-def _customers(records: Sequence[Record], seller: str | None) -> dict[tuple[str, str], Record]:
-    """The customer records in force after ``records``, by seller and product group."""
+def _customers(records: Sequence[Record], sellers: Collection[str | None] | None) -> dict[tuple[str, str], Record]:
+    """The customer records in force after ``records``, by seller and product group; of all sellers with None."""
     found: dict[tuple[str, str], Record] = {}
     for record in records:
-        if record.type not in _CUSTOMER or seller not in (None, record.body["seller"]):
+        if record.type not in _CUSTOMER or (sellers is not None and record.body["seller"] not in sellers):
             continue
         key = (str(record.body["seller"]), str(record.body["product_group"]))
         if record.type is EventType.CUSTOMER_ADDED:
@@ -340,6 +343,12 @@ def _in_force(records: Sequence[Record]) -> InForce:
 def _text(record: Record, field: str) -> str | None:
     value = record.body.get(field)
     return None if value is None else str(value)
+
+
+def _texts(record: Record, field: str) -> tuple[str, ...]:
+    """A list of texts; empty where there is none, as in records of older versions."""
+    value = record.body.get(field)
+    return tuple(map(str, value)) if isinstance(value, list) else ()
 
 
 def _number(record: Record, field: str) -> int | None:

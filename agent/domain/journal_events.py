@@ -67,6 +67,7 @@ FIELDS: Final[Mapping[EventType, tuple[str, ...]]] = MappingProxyType(
             "source",
             "uniqueid",
             "failure",
+            "formerly",
         ),
         EventType.CALL_FINISHED: (
             *_CALL,
@@ -155,6 +156,7 @@ FIELDS: Final[Mapping[EventType, tuple[str, ...]]] = MappingProxyType(
             "reasons",
             "version",
             "by",
+            "formerly",
         ),
         EventType.EVIDENCE_EXPORTED: (
             "number",
@@ -208,6 +210,7 @@ MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
         "files": "name, path, SHA-256 and bytes of each file, and how it was read",
         "filter": "how it was selected",
         "first_at": "when the oldest of the purged records was made (UTC)",
+        "formerly": "keys that the seller had before and that were looked up too (older records have no such field)",
         "from": "of a dossier, the instant from which it tells",
         "from_generation": "the generation that was rolled back from",
         "generation": "the load of the register; null where none was asked, or none is in force",

@@ -85,6 +85,7 @@ class Reason(StrEnum):
     JOURNAL_UNAVAILABLE = "journal_unavailable"
     INTERNAL_ERROR = "internal_error"
     CLOCK_UNSOUND = "clock_unsound"
+    OBJECTIONS_UNASSIGNED = "objections_unassigned"
 
     @property
     def verdict(self) -> Verdict:
@@ -117,6 +118,7 @@ _TECHNICAL = frozenset(
         Reason.JOURNAL_UNAVAILABLE,
         Reason.INTERNAL_ERROR,
         Reason.CLOCK_UNSOUND,
+        Reason.OBJECTIONS_UNASSIGNED,
     }
 )
 
@@ -141,6 +143,13 @@ class Seller:
 
     key: str
     name: str
+    formerly: tuple[str, ...] = ()
+    """Keys that it had before: what was recorded for one of them holds for it too."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Every key that records and lists may name it by, the present one first."""
+        return (self.key, *self.formerly)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +206,9 @@ class Facts:
     own_registration: frozenset[Blocked] = field(default_factory=frozenset)
     """The same of registrations taken in our own calls."""
     seller_optout: bool = False
+    """Objected to this seller, under whichever of its keys."""
+    unassigned: tuple[str, ...] = ()
+    """Sellers to whom somebody objects, whoever it is, and of whom the configuration does not say who they are now."""
     customer: bool = False
     """Customer of this seller for this product group, the number obtained in a sale."""
 

@@ -62,6 +62,15 @@ def seller_optout_beats_all(call: Call, facts: Facts, profile: Profile, now: dat
     return Reason.SELLER_OPTOUT if facts.seller_optout else None
 
 
+def objections_are_assigned(call: Call, facts: Facts, profile: Profile, now: datetime) -> Reason | None:
+    """A seller may not lose the objections to it by getting another key in the configuration.
+
+    Which of the sellers of today it is, only the configuration can say; until it does, nobody promotes anything.
+    """
+    exempt = _campaign(call).purpose in profile.exempt_purposes
+    return Reason.OBJECTIONS_UNASSIGNED if facts.unassigned and not exempt else None
+
+
 def clock_is_sound(call: Call, facts: Facts, profile: Profile, now: datetime) -> Reason | None:
     """A clock that is behind what it said before is no clock, and cannot say how old the register is."""
     return Reason.CLOCK_UNSOUND if is_behind(now, facts.newest_at) else None
@@ -114,6 +123,7 @@ RULES: Final[tuple[Rule, ...]] = (
     campaign_is_known,
     lists_answered,
     seller_optout_beats_all,
+    objections_are_assigned,
     clock_is_sound,
     purpose_is_exempt,
     own_customer_is_exempt,

@@ -36,6 +36,7 @@ from agent.domain.watch import Stage
 from agent.domain.wording import counted
 from agent.finishing import FinishReport
 from agent.screening import ScreenRequest, Timings
+from agent.unassigned_objections import unassigned_in_words
 
 _REFUSAL_MS: Final = 500
 """For the record of a refusal, whose own deadline has usually passed."""
@@ -182,6 +183,8 @@ class AgiScripts:
                 problems.append("no register is loaded")
             elif status.stale:
                 problems.append("the register is stale")
+            if unassigned := self._app.unassigned.sellers(self._app.journal.state().restriction_watermark):
+                problems.append(unassigned_in_words(unassigned))
         except BmnError as error:
             problems.append(str(error))
         return problems

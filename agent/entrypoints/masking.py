@@ -30,8 +30,8 @@ class Masking:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """With the names of a configuration."""
-        return cls(configured=frozenset({*settings.campaigns, *settings.sellers}))
+        """With the names of a configuration, former ones too."""
+        return cls(configured=frozenset({*settings.campaigns, *settings.domain_sellers()}))
 
     def name(self, text: str) -> str:
         """The name of a campaign or a seller."""

@@ -107,6 +107,7 @@ def test_a_healthy_site_ends_with_0_and_a_line_for_each_finding(patient: Patient
     assert [line[:2] for line in lines if line[1] != "clock"] == [
         ["ok", "configuration"],
         ["ok", "journal"],
+        ["ok", "sellers"],
         ["ok", "redis"],
         ["ok", "outbox"],
         ["ok", "register"],
@@ -313,3 +314,26 @@ def test_a_wrong_configuration_is_told_mistake_by_mistake(patient: Patient) -> N
     found = patient.ailments(code=1)
     assert [finding["check"] for finding in found] == ["configuration"] * 2
     assert "reddis: there is no such setting" in [finding["what"] for finding in found]
+
+
+def test_a_seller_of_the_journal_that_the_configuration_does_not_know_is_named(patient: Patient) -> None:
+    """With how many objections it is about, and what to write; customers of a product group that is gone beside it."""
+    sale = ("--sold-on", "2026-01-05", "--product", "Stroom")
+    assert patient.run("optout", "add", "0612345999", "--seller", "hart").returncode == 0
+    assert patient.run("optout", "add", "0612345888", "--seller", "hart").returncode == 0
+    added = patient.run("customer", "add", "0612345777", "--seller", "acme", "--product-group", "gas", *sale)
+    assert added.returncode == 0, added.stderr
+    (warning,) = patient.ailments(code=0)
+    assert (warning["check"], warning["state"]) == ("sellers", "warning")
+    assert "acme: 1 customer on record for 'gas'" in warning["what"]
+    whole = patient.config.read_text()
+    patient.config.write_text(whole.replace("[sellers.hart]", "[sellers.harten]").replace('"hart"', '"harten"'))
+    (problem,) = [
+        item for item in patient.ailments(code=1) if item["check"] == "sellers" and item["state"] == "problem"
+    ]
+    assert "hart: 2 objections in force" in problem["what"]
+    assert 'write formerly = ["hart"] under [sellers.harten]' in problem["todo"]
+    patient.config.write_text(
+        whole.replace("[sellers.hart]", '[sellers.harten]\nformerly = ["hart"]').replace('"hart"\np', '"harten"\np')
+    )
+    assert [item["what"] for item in patient.ailments(code=1) if item["check"] == "sellers"] == [warning["what"]]

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from agent.domain.condition import (
     AsteriskUnavailable,
     JournalCondition,
+    SellersOnRecord,
     ServerMemory,
     ServiceUnavailable,
     Undelivered,
@@ -186,6 +187,7 @@ def a_site(**changes: object) -> Site:
         "journal_condition": a_condition(),
         "waiting": waiting(0, None),
         "undelivered": undelivered(),
+        "sellers_on_record": lambda: SellersOnRecord(unassigned=(), idle=()),
         "asterisk": Console(),
         "service_is_well": lambda: True,
         "listen": ("127.0.0.1", 4573),

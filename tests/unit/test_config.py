@@ -136,6 +136,55 @@ def test_a_campaign_of_an_unknown_seller_and_a_bad_name_are_refused(tmp_path: Pa
     assert "seller 'Acme BV': a name is" in told
 
 
+def test_a_seller_may_have_had_other_keys(tmp_path: Path) -> None:
+    """Its campaigns then carry all of them, and each leads to it."""
+    settings = load(tmp_path, BMN_SELLERS__ACME__FORMERLY="acme-bv, acme_old")
+    seller = settings.domain_campaigns()["energy"].seller
+    assert (seller.key, seller.keys) == ("acme", ("acme", "acme-bv", "acme_old"))
+    sellers = settings.domain_sellers()
+    assert sellers["acme-bv"] is sellers["acme"]
+    assert {"acme", "acme-bv", "acme_old", "hart", "bank"} == settings.assigned_sellers()
+
+
+def test_a_seller_is_known_by_a_campaign_or_by_being_retired(tmp_path: Path) -> None:
+    """Its table alone says nothing: it may have been left behind."""
+    text = (
+        CONFIGURATION + '[sellers.left]\nname = "L"\n[sellers.gone]\nname = "G"\nretired = true\nformerly = ["old"]\n'
+    )
+    assert load(tmp_path, text).assigned_sellers() - load(tmp_path).assigned_sellers() == {"gone", "old"}
+
+
+@pytest.mark.parametrize(
+    ("sellers", "problem"),
+    [
+        ('[sellers.b]\nname = "B"\nformerly = ["a"]', "sellers.b.formerly: 'a' is a seller of its own: remove"),
+        ('[sellers.b]\nname = "B"\nformerly = ["b"]', "sellers.b.formerly: 'b' is the key that it has now"),
+        ('[sellers.b]\nname = "B"\nformerly = ["x", "x"]', "sellers.b.formerly: 'x' stands here twice"),
+        (
+            '[sellers.b]\nname = "B"\nformerly = ["x"]\n[sellers.c]\nname = "C"\nformerly = ["x"]',
+            "sellers.c.formerly: 'x' stands here of b and of c: a former key belongs to one seller",
+        ),
+        ('[sellers.b]\nname = "B"\nformerly = ["Acme BV"]', "sellers.b.formerly: 'Acme BV' cannot have been a key"),
+        (f'[sellers.b]\nname = "B"\nformerly = {[f"b{n}" for n in range(11)]}', "sellers.b.formerly: "),
+        ('[sellers.b]\nname = "B"\nretired = "perhaps"', "sellers.b.retired: "),
+        ('[sellers.b]\nname = "B"\n[campaigns.d]\nseller = "x"\npurpose = "research"', "there is no seller 'x'; add"),
+        (
+            '[sellers.b]\nname = "B"\nformerly = ["x"]\n[campaigns.d]\nseller = "x"\npurpose = "research"',
+            "campaigns.d.seller: 'x' is a former key of 'b': name that one",
+        ),
+        (
+            '[sellers.b]\nname = "B"\nretired = true\n[campaigns.d]\nseller = "b"\npurpose = "research"',
+            "campaigns.d.seller: 'b' is retired, so no campaign may call for it",
+        ),
+    ],
+)
+def test_a_former_key_that_is_not_one_is_refused(tmp_path: Path, sellers: str, problem: str) -> None:
+    """It stands for one seller of today, or nobody knows to whom was objected."""
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, f'[sellers.a]\nname = "A"\n{sellers}\n')
+    assert problem in "\n".join(caught.value.problems)
+
+
 def test_a_missing_or_broken_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what to do."""
     with pytest.raises(ConfigurationError, match="there is no configuration file"):

@@ -45,7 +45,7 @@ def test_a_healthy_site_has_nothing_to_do() -> None:
     findings = check_site(a_site())
     assert {finding.state for finding in findings} == {State.OK}
     assert {finding.check for finding in findings} == {
-        *("configuration", "journal", "redis", "outbox", "register", "registrations"),
+        *("configuration", "journal", "sellers", "redis", "outbox", "register", "registrations"),
         *("calls", "clock", "sounds", "asterisk", "service"),
     }
     assert [finding.todo for finding in findings if finding.todo] == []

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from prometheus_client import generate_latest
 
-from agent.config import CampaignSettings
+from agent.config_sellers import CampaignSettings
 from agent.domain.deadline import Deadline
 from agent.domain.errors import ListsBehind, ListsEvicted, LookupTimedOut
 from agent.domain.model import Reason

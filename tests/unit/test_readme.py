@@ -9,8 +9,9 @@ import pytest
 from pydantic import BaseModel
 
 from agent import dialplan_names, logs
-from agent.config import CampaignSettings, SellerSettings, Settings
+from agent.config import Settings
 from agent.config_dashboard import UserSettings
+from agent.config_sellers import CampaignSettings, SellerSettings
 from agent.domain.journal_events import FIELDS, MEANINGS, EventType
 from agent.domain.model import Reason, Sector, Verdict
 from agent.entrypoints.cli import _COMMANDS, EXIT_CODES

@@ -71,14 +71,21 @@ class Text(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4
 
 def seller_option(command: Any) -> Any:
     """Add ``--seller``."""
-    return click.option("--seller", required=True, help="The seller's name in the configuration.")(command)
+    return click.option(
+        "--seller", required=True, help="The seller's key in the configuration, or one that it had before."
+    )(command)
 
 
-def check_seller(config: Settings, seller: str) -> None:
-    """Refuse a seller that is not configured: a misspelt name would protect nobody."""
-    if seller not in config.sellers:
+def seller_key(config: Settings, name: str) -> str:
+    """The key of the seller that is called ``name`` now, or was once.
+
+    Refuses one that is not configured: a misspelt name would protect nobody.
+    """
+    seller = config.domain_sellers().get(name)
+    if seller is None:
         known = ", ".join(sorted(config.sellers)) or "none is configured"
-        raise click.UsageError(f"there is no seller {seller!r} (known: {known})")
+        raise click.UsageError(f"there is no seller {name!r} (known: {known})")
+    return seller.key
 
 
 def consumer_number(config: Settings, text: str) -> PhoneNumber:

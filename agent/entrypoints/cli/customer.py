@@ -66,7 +66,7 @@ def add(
 ) -> None:
     """Record that the consumer of NUMBER is a customer, with the sale as evidence."""
     with context.application() as app:
-        context.check_seller(app.settings, seller)
+        seller = context.seller_key(app.settings, seller)
         consumer = context.consumer_number(app.settings, number)
         if sold_on.date() > datetime.now().astimezone().date():
             raise click.BadParameter(f"the sale of {sold_on.date()} is in the future", param_hint="--sold-on")
@@ -91,7 +91,7 @@ def import_command(file: Path, seller: str, product_group: str, as_json: bool) -
     Any wrong line rejects the whole file (exit code 4). Importing it again changes nothing.
     """
     with context.application() as app, output.progress_bar() as progress:
-        context.check_seller(app.settings, seller)
+        seller = context.seller_key(app.settings, seller)
         _warn_of_unused(app.settings, seller, product_group)
         profile = context.chosen_profile(app.settings, None)
         sales = read_customers(file, profile, datetime.now().astimezone().date())
@@ -115,7 +115,7 @@ def import_command(file: Path, seller: str, product_group: str, as_json: bool) -
 def export(seller: str, product_group: str | None, out: Path, as_json: bool) -> None:
     """Write the customers in force as CSV, each with the sale. Numbers are in full, which the journal records."""
     with context.application() as app:
-        context.check_seller(app.settings, seller)
+        seller = context.seller_key(app.settings, seller)
         entries = list(app.seller_lists.customers(seller, product_group))
         chosen = f"seller {seller}, product group {product_group or 'all'}, exported"
         reveal.record(app, "customers", chosen, len(entries))
@@ -135,7 +135,7 @@ def export(seller: str, product_group: str | None, out: Path, as_json: bool) -> 
 def remove(number: str, seller: str, product_group: str, reason: str, as_json: bool) -> None:
     """End a customer's exemption, with the reason. Exit code 1 when there was none."""
     with context.application() as app:
-        context.check_seller(app.settings, seller)
+        seller = context.seller_key(app.settings, seller)
         consumer = context.consumer_number(app.settings, number)
         removed = app.seller_lists.remove_customer(seller, product_group, consumer, reason)
     if as_json:
@@ -152,9 +152,9 @@ def remove(number: str, seller: str, product_group: str, reason: str, as_json: b
 @reveal.option
 @output.json_option
 def list_command(seller: str, product_group: str | None, revealed: bool, as_json: bool) -> None:
-    """List the customers in force, oldest first."""
+    """List the customers in force, oldest first; in JSON each with the key that the seller had when it was recorded."""
     with context.application() as app:
-        context.check_seller(app.settings, seller)
+        seller = context.seller_key(app.settings, seller)
         entries = list(app.seller_lists.customers(seller, product_group))
         if revealed:
             reveal.record(app, "customers", f"seller {seller}, product group {product_group or 'all'}", len(entries))
@@ -162,7 +162,7 @@ def list_command(seller: str, product_group: str | None, revealed: bool, as_json
         output.print_json(
             [
                 {
-                    "seller": seller,
+                    "seller": item.seller,
                     "product_group": item.product_group,
                     "number": item.number.e164 if revealed else str(item.number),
                     "sold_on": item.sale.sold_on,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -36,15 +37,17 @@ def explain(number: str, wanted: tuple[str, ...], as_json: bool) -> None:
                 raise click.UsageError(f"there is no campaign {name!r}{meant(name, sorted(app.campaigns))}")
         asked = context.consumer_number(app.settings, number)
         explanation = explaining(app).explain(asked, wanted or sorted(app.campaigns), app.settings.agi.deadline_ms)
+        now = {key: seller.key for key, seller in app.settings.domain_sellers().items()}
     if as_json:
-        output.print_json(_as_json(explanation))
+        output.print_json(_as_json(explanation, now))
     else:
-        _tell(explanation)
+        _tell(explanation, now)
     if explanation.unavailable:
         sys.exit(3)
 
 
-def _tell(explanation: Explanation) -> None:
+def _tell(explanation: Explanation, now: Mapping[str, str]) -> None:
+    """``now`` are the present keys of sellers, by each key that they have or had."""
     click.echo(f"number {explanation.number}")
     for entry in explanation.register:
         click.echo(_register_line(entry, away=bool(explanation.unavailable)))
@@ -56,9 +59,9 @@ def _tell(explanation: Explanation) -> None:
     for registration in explanation.own:
         click.echo(_own_line(registration))
     for optout in explanation.optouts:
-        click.echo(_optout_line(optout))
+        click.echo(_optout_line(optout, now))
     for customer in explanation.customers:
-        click.echo(_customer_line(customer))
+        click.echo(_customer_line(customer, now))
     if not (explanation.own or explanation.optouts or explanation.customers):
         click.echo("no registration of our own calls, no opt-out, no customer")
     click.echo("right now:")
@@ -92,24 +95,31 @@ def _own_line(item: OwnRegistration) -> str:
     return f"own registration {item.profile}: {blocked}, since {since}, in call {item.call} ({item.campaign})"
 
 
-def _optout_line(item: OptOut) -> str:
+def _named(seller: str, now: Mapping[str, str]) -> str:
+    """A seller as it was recorded, and what it is called now where that is something else."""
+    if seller not in now:
+        return f"{seller} (not in the configuration)"
+    return seller if now[seller] == seller else f"{seller} (now {now[seller]})"
+
+
+def _optout_line(item: OptOut, now: Mapping[str, str]) -> str:
     told = f", objected on {item.objected_on}" if item.objected_on else ""
     note = f", {item.note}" if item.note else ""
-    line = f"opt-out of {item.seller}: since {output.local_time(item.since)}, by {item.source}{note}{told}, {item.by}"
-    return output.printable(line)
+    seller, since = _named(item.seller, now), output.local_time(item.since)
+    return output.printable(f"opt-out of {seller}: since {since}, by {item.source}{note}{told}, {item.by}")
 
 
-def _customer_line(item: Customer) -> str:
+def _customer_line(item: Customer, now: Mapping[str, str]) -> str:
     sale = item.sale
     evidence = f", evidence {sale.evidence}" if sale.evidence else ""
     line = (
-        f"customer of {item.seller} for {item.product_group}: {sale.product}, sold on {sale.sold_on}{evidence}, "
-        f"since {output.local_time(item.since)}, by {item.source}"
+        f"customer of {_named(item.seller, now)} for {item.product_group}: {sale.product}, sold on {sale.sold_on}"
+        f"{evidence}, since {output.local_time(item.since)}, by {item.source}"
     )
     return output.printable(line)
 
 
-def _as_json(explanation: Explanation) -> dict[str, Any]:
+def _as_json(explanation: Explanation, now: Mapping[str, str]) -> dict[str, Any]:
     return {
         "number": str(explanation.number),
         "register": [
@@ -139,6 +149,7 @@ def _as_json(explanation: Explanation) -> dict[str, Any]:
         "optouts": [
             {
                 "seller": item.seller,
+                "seller_now": now.get(item.seller),
                 "since": item.since,
                 "source": item.source,
                 "note": item.note,
@@ -150,6 +161,7 @@ def _as_json(explanation: Explanation) -> dict[str, Any]:
         "customers": [
             {
                 "seller": item.seller,
+                "seller_now": now.get(item.seller),
                 "product_group": item.product_group,
                 "sold_on": item.sale.sold_on,
                 "product": item.sale.product,

@@ -261,7 +261,7 @@ def _hint(config: Settings, chosen: HistoryFilter) -> str:
     """What may be misspelt, where nothing was found."""
     for kind, name, known in (
         ("campaign", chosen.campaign, config.campaigns),
-        ("seller", chosen.seller, config.sellers),
+        ("seller", chosen.seller, config.domain_sellers()),
     ):
         if name is not None and name not in known:
             return f"; no {kind} {name!r} is configured{meant(name, sorted(known))}"

@@ -34,7 +34,7 @@ def optout() -> None:
 def add(number: str, seller: str, source: str, note: str | None, as_json: bool) -> None:
     """Record that the consumer of NUMBER objects to a seller. Doing it again changes nothing."""
     with context.application() as app:
-        context.check_seller(app.settings, seller)
+        seller = context.seller_key(app.settings, seller)
         consumer = context.consumer_number(app.settings, number)
         added = app.seller_lists.add_optout(seller, consumer, source, note)
     if as_json:
@@ -56,7 +56,7 @@ def import_command(file: Path, seller: str, as_json: bool) -> None:
     importing again changes nothing. What "bmn optout export" wrote can be imported.
     """
     with context.application() as app, output.progress_bar() as progress:
-        context.check_seller(app.settings, seller)
+        seller = context.seller_key(app.settings, seller)
         profile = context.chosen_profile(app.settings, None)
         today = datetime.now().astimezone().date()
         entries = read_optouts(file, profile, today, app.settings.dialling.pbx_prefixes)
@@ -79,7 +79,7 @@ def export(seller: str, out: Path, as_json: bool) -> None:
     Numbers are in full, which the journal records.
     """
     with context.application() as app:
-        context.check_seller(app.settings, seller)
+        seller = context.seller_key(app.settings, seller)
         entries = list(app.seller_lists.optouts(seller))
         reveal.record(app, "opt-outs", f"seller {seller}, exported", len(entries))
         write_optouts(out, entries)
@@ -97,7 +97,7 @@ def export(seller: str, out: Path, as_json: bool) -> None:
 def remove(number: str, seller: str, reason: str, as_json: bool) -> None:
     """Take an objection back, with the reason. Exit code 1 when there was none."""
     with context.application() as app:
-        context.check_seller(app.settings, seller)
+        seller = context.seller_key(app.settings, seller)
         consumer = context.consumer_number(app.settings, number)
         removed = app.seller_lists.remove_optout(seller, consumer, reason)
     if as_json:
@@ -113,9 +113,9 @@ def remove(number: str, seller: str, reason: str, as_json: bool) -> None:
 @reveal.option
 @output.json_option
 def list_command(seller: str, revealed: bool, as_json: bool) -> None:
-    """List the opt-outs in force, oldest first."""
+    """List the opt-outs in force, oldest first; in JSON each with the key that the seller had when it was recorded."""
     with context.application() as app:
-        context.check_seller(app.settings, seller)
+        seller = context.seller_key(app.settings, seller)
         entries = list(app.seller_lists.optouts(seller))
         if revealed:
             reveal.record(app, "opt-outs", f"seller {seller}", len(entries))
@@ -123,7 +123,7 @@ def list_command(seller: str, revealed: bool, as_json: bool) -> None:
         output.print_json(
             [
                 {
-                    "seller": seller,
+                    "seller": item.seller,
                     "number": item.number.e164 if revealed else str(item.number),
                     "since": item.since,
                     "objected_on": item.objected_on,

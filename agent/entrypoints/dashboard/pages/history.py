@@ -96,9 +96,15 @@ async def _page(visit: Visit, wanted: HistoryQuery, *, revealed: bool = False, s
         verdicts=list(Verdict),
         reasons=list(Reason),
         campaigns=sorted(visit.site.app.settings.campaigns),
-        sellers={key: seller.name for key, seller in sorted(visit.site.app.settings.sellers.items())},
+        sellers=_sellers(visit),
         revealed=revealed,
     )
+
+
+def _sellers(visit: Visit) -> dict[str, str]:
+    """The names of the sellers by the keys that records name them by, former ones too."""
+    found = sorted(visit.site.app.settings.domain_sellers().items())
+    return {key: seller.name if key == seller.key else f"{seller.name} ({key})" for key, seller in found}
 
 
 def _csv(visit: Visit, wanted: HistoryQuery, *, revealed: bool) -> Response:
