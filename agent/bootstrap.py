@@ -19,6 +19,7 @@ from agent.adapters.call_ids import new_call_id
 from agent.adapters.journal_check import opens
 from agent.adapters.journal_condition import condition_of
 from agent.adapters.journal_history import JournalHistory
+from agent.adapters.journal_numbering import service_numbering, unread
 from agent.adapters.journal_objections import JournalObjections, sellers_on_record
 from agent.adapters.journal_views import JournalCalls, JournalSellerLists
 from agent.adapters.redis_connection import RedisServer
@@ -33,8 +34,9 @@ from agent.adapters.system_clock import synchronised
 from agent.choices import Choices
 from agent.clock_keeping import ClockKeeping
 from agent.config import Settings
-from agent.domain.condition import ExpectedDialplan, SellersOnRecord, Undelivered, Waiting
+from agent.domain.condition import ExpectedDialplan, Undelivered, Waiting
 from agent.domain.model import Campaign
+from agent.domain.phone_number import NUMBERING
 from agent.domain.ports import Progress
 from agent.domain.profile import PROFILES
 from agent.domain.watch import Watch
@@ -161,6 +163,7 @@ def bootstrap(
             outbox=outbox,
             clock=now_utc,
             keeping=_keeping(settings, generations, journal),
+            numbering=NUMBERING,
             by=by,
         ),
         seller_lists=SellerLists(journal, JournalSellerLists(journal, calls), outbox, settings.domain_sellers(), by),
@@ -225,6 +228,7 @@ def register_loading(app: Application) -> RegisterLoading:
         clock=now_utc,
         max_shrink_percent=app.settings.register_.max_shrink_percent,
         max_rejected_percent=app.settings.register_.max_rejected_percent,
+        numbering=NUMBERING,
         by=app.by,
     )
 
@@ -314,7 +318,17 @@ def survey(settings: Settings, dialplan: ExpectedDialplan, asterisk: Sequence[st
             journal_condition=partial(condition_of, path, key_path),
             waiting=partial(_waiting, settings, redis),
             undelivered=partial(_undelivered, settings),
-            sellers_on_record=partial(_sellers_on_record, settings),
+            sellers_on_record=partial(
+                sellers_on_record,
+                path,
+                key_path,
+                settings.domain_campaigns().values(),
+                settings.assigned_sellers(),
+                settings.sellers,
+            ),
+            unread=partial(unread, path, key_path, NUMBERING),
+            service_numbering=partial(service_numbering, path, key_path),
+            numbering=NUMBERING,
             server=redis,
             generations=RedisGenerations(redis),
             sounds=SoundFiles(settings.sounds.folder),
@@ -355,13 +369,6 @@ def _undelivered(settings: Settings) -> list[Undelivered]:
     with SqliteJournal(settings.journal.path, settings.journal.key_path, create=False, progress=None) as journal:
         registrations = _registrations(settings, journal, JournalCalls(journal), "")
         return [Undelivered(due=registrations.due(item)) for item in registrations.all() if item.is_undelivered]
-
-
-def _sellers_on_record(settings: Settings) -> SellersOnRecord:
-    with SqliteJournal(settings.journal.path, settings.journal.key_path, create=False, progress=None) as journal:
-        return sellers_on_record(
-            journal, settings.domain_campaigns().values(), settings.assigned_sellers(), settings.sellers
-        )
 
 
 def _registrations(settings: Settings, journal: SqliteJournal, calls: JournalCalls, by: str) -> Registrations:

@@ -158,6 +158,18 @@ def _check_register(site: Site) -> Iterator[Finding]:
         except LookupUnavailable:
             what, todo = f"{profile.key}: not known while Redis does not answer", "see what redis needs"
             yield Finding(check="register", state=State.PROBLEM, what=what, todo=todo)
+        yield from _unread_findings(site, profile)
+
+
+def _unread_findings(site: Site, profile: Profile) -> Iterator[Finding]:
+    try:
+        unread = site.unread(profile.key) if site.journal_opens() else ""
+    except JournalUnavailable:  # reported by the check of the journal
+        return
+    if unread:
+        what = f"{profile.key}: {unread}, so such a number would be dialled as not registered"
+        todo = "import the same file, or a newer one: bmn register import FILE --as-of DATE"
+        yield Finding(check="register", state=State.WARNING, what=what, todo=todo)
 
 
 def _needed(site: Site) -> list[Profile]:

@@ -78,11 +78,24 @@ def check_service(site: Site) -> Iterator[Finding]:
         what = f"does not answer on {where} (agi.listen): {error}"
         yield Finding(check="service", state=State.WARNING, what=what, todo=todo)
         return
+    yield from _service_numbering(site)
     if well:
         yield Finding(check="service", state=State.OK, what=f"answers on {where}, and is well")
     else:
         what = f"answers on {where}, and is degraded: calls may be blocked"
         yield Finding(check="service", state=State.PROBLEM, what=what, todo="see the other findings, and its log")
+
+
+def _service_numbering(site: Site) -> Iterator[Finding]:
+    """A service goes on with what it was started with, whatever was installed since."""
+    try:
+        running = site.service_numbering() if site.journal_opens() else None
+    except JournalUnavailable:
+        return
+    if running not in (None, site.numbering):
+        what = f"reads numbers with phonenumbers {running}, and the commands with {site.numbering}"
+        todo = "restart it: systemctl restart bmn"
+        yield Finding(check="service", state=State.WARNING, what=what, todo=todo)
 
 
 def check_outbox(site: Site) -> Iterator[Finding]:

@@ -87,4 +87,5 @@ def changed(rows: Rows, changes: Rows) -> Rows:
         duplicates=changes.duplicates,
         rejected=changes.rejected,
         problems=changes.problems,
+        left_out=changes.left_out,
     )

@@ -18,7 +18,7 @@ from agent.domain.journal_events import Event, EventType, JsonValue
 from agent.domain.model import Blocked, Generation
 from agent.domain.ports import GenerationChanges, Generations, Journal, Progress, RegisterFile
 from agent.domain.profile import Profile
-from agent.domain.register_history import RegisterHistory, register_history
+from agent.domain.register_history import RegisterHistory, read_with, register_history, unread_lines
 from agent.generation_keeping import GenerationKeeping
 from agent.outbox import Outbox
 from agent.register_deltas import DeltaOptions, check_removals, check_sequence, read_lineage
@@ -93,8 +93,10 @@ class RegisterLoading:
         clock: Callable[[], datetime],
         max_shrink_percent: float,
         max_rejected_percent: float,
+        numbering: str,
         by: str,
     ) -> None:
+        """``numbering`` is the version of phonenumbers that reads numbers here."""
         self._generations = generations
         self._journal = journal
         self._outbox = outbox
@@ -102,6 +104,7 @@ class RegisterLoading:
         self._clock = clock
         self._max_shrink_percent = max_shrink_percent
         self._max_rejected_percent = max_rejected_percent
+        self._numbering = numbering
         self._by = by
 
     def import_files(
@@ -111,7 +114,7 @@ class RegisterLoading:
         self._outbox.drain()
         loaded = self._history(profile).in_force
         current = self._generations.current(profile.key)
-        if current is not None and is_same_load(loaded, current, files, options.as_of):
+        if current is not None and is_same_load(loaded, current, files, options.as_of, self._numbering):
             return Imported(generation=current, counts={}, lines=0, duplicates=0, freed=(), unchanged=True)
         try:
             self._check_dates(profile, options)
@@ -151,7 +154,18 @@ class RegisterLoading:
                     check_removals(len(read.removed), base.count, self._max_shrink_percent)
                 generation = self._new_generation(profile, [file], options.as_of, 0)
                 derived = changes.derive(generation, base, read.lists, read.removed, progress)
-                made = self._publish(derived.generation, derived.counts, [file], read, changes, upto=upto, base=base.id)
+                loaded = self._history(profile).in_force
+                versions = [] if loaded is None else read_with(loaded)
+                made = self._publish(
+                    derived.generation,
+                    derived.counts,
+                    [file],
+                    read,
+                    changes,
+                    upto=upto,
+                    base=base.id,
+                    built_on=versions,
+                )
                 return replace(made, absent=derived.absent)
         except ImportUnderWay:
             raise
@@ -170,6 +184,7 @@ class RegisterLoading:
     ) -> Rebuilt:
         """Apply the whole journal to Redis again, and load the register that was in force unless Redis has all of it.
 
+        It is loaded as well when lines were left out of it that the version of phonenumbers of today may read.
         Without ``files``, those that the journal names are opened. Raises ``InputRejected`` when they are not the ones
         that were loaded. With ``take_over``, Redis may have been that of another journal.
         """
@@ -179,7 +194,8 @@ class RegisterLoading:
             files = as_recorded(files, lineage, open_file)
         applied = self._outbox.replay(progress, take_over=take_over)
         current = self._generations.current(profile.key)
-        if loaded is None or (current is not None and current.id == loaded.body["generation"]):
+        whole = loaded is not None and current is not None and current.id == loaded.body["generation"]
+        if loaded is None or (whole and not unread_lines(history, self._numbering)):
             return Rebuilt(applied=applied, in_force=current, reloaded=None)
         try:
             files = files or recorded_files(lineage, open_file)
@@ -235,10 +251,12 @@ class RegisterLoading:
         *,
         upto: int,
         base: str | None,
+        built_on: Sequence[str | None] = (),
     ) -> Imported:
         """Record a generation that was written, which puts it in force, and let the oldest go.
 
-        ``upto`` is the journal record up to which it was judged. Raises ``LookupUnavailable`` when another load came
+        ``upto`` is the journal record up to which it was judged, and ``built_on`` are the versions of phonenumbers that
+        read what it was made of in Redis. Raises ``LookupUnavailable`` when another load came
         into force since.
         """
         body: dict[str, JsonValue] = {
@@ -254,6 +272,8 @@ class RegisterLoading:
             "rejected": read.rejected,
             "base": base,
             "by": self._by,
+            "read_with": [*dict.fromkeys([*built_on, self._numbering])],
+            "left_out": dict(read.left_out),
         }
         changes.renew()
         put_in_force(self._journal, Event(EventType.REGISTER_LOADED, body), generation.profile, upto)

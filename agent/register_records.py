@@ -11,6 +11,7 @@ from agent.domain.errors import InputRejected
 from agent.domain.journal_events import JsonValue, Record
 from agent.domain.model import Generation
 from agent.domain.ports import RegisterFile
+from agent.domain.register_history import read_with
 
 OpenFile = Callable[[str, Mapping[str, str | None] | None], RegisterFile]
 """Opens a file by its path, to be read as ``RegisterFile.reading`` says; None where that is to be found out."""
@@ -22,9 +23,14 @@ def combined_sha256(files: Sequence[RegisterFile]) -> str:
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def is_same_load(loaded: Record | None, current: Generation, files: Sequence[RegisterFile], as_of: date) -> bool:
-    """Whether ``files`` are what is in force, to be read as they were read then; older records do not say how."""
-    if loaded is None or loaded.body["generation"] != current.id:
+def is_same_load(
+    loaded: Record | None, current: Generation, files: Sequence[RegisterFile], as_of: date, numbering: str
+) -> bool:
+    """Whether ``files`` are what is in force, to be read as they were read then; older records do not say how.
+
+    ``numbering`` is the version of phonenumbers that would read them: under another one they are not the same numbers.
+    """
+    if loaded is None or loaded.body["generation"] != current.id or read_with(loaded) != [numbering]:
         return False
     if (current.as_of, current.sha256) != (as_of, combined_sha256(files)):
         return False

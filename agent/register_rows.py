@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -43,6 +44,8 @@ class Rows:
     """Lines that were wrong, and were left out."""
     problems: tuple[str, ...]
     """The first of them, each in a sentence."""
+    left_out: Mapping[str, int]
+    """How many there are of the commonest, by what is wrong with them."""
 
 
 def read_rows(
@@ -52,6 +55,7 @@ def read_rows(
     lists: dict[Blocked, list[polars.Series]] = {}
     removed: list[polars.Series] = []
     problems: list[str] = []
+    faults: Counter[str] = Counter()
     bad = lines = 0
     done, size = 0, sum(file.bytes for file in files)
     for file in files:
@@ -61,6 +65,7 @@ def read_rows(
             for blocked, numbers in block.added.items():
                 lists.setdefault(blocked, []).append(column_of(numbers))
             removed.append(column_of(block.removed))
+            faults.update(wrong.reason for wrong in block.rejected)
             note(file, block.rejected)
             room = _PROBLEMS_SHOWN - len(problems)
             problems += [f"{file.name}, line {wrong.line}: {wrong.reason}" for wrong in block.rejected[:room]]
@@ -82,6 +87,7 @@ def read_rows(
         duplicates=entries - len(out) - sum(len(numbers) for numbers in distinct.values()),
         rejected=bad,
         problems=tuple(problems),
+        left_out=dict(faults.most_common(_PROBLEMS_SHOWN)),
     )
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from agent.domain.model import Generation
-from agent.domain.register_history import RegisterHistory
+from agent.domain.register_history import RegisterHistory, left_out, unread_lines
 
 AGEING_AT: Final = 0.75
 """The part of its period after which a load should be followed by a newer one."""
@@ -27,22 +27,33 @@ class RegisterStatus:
     """Still valid, and three quarters of its period are over."""
     rejected: int
     """Lines that were left out of the load in force."""
+    read_with: tuple[str | None, ...]
+    """The versions of phonenumbers that read it and what it builds on; None for one that is not known."""
     kept: tuple[Generation, ...]
     problems: tuple[str, ...]
-    """Where Redis and the journal differ, and what to do, each in a sentence."""
+    """Where Redis and the journal differ, or the file would be read otherwise now; what to do, each in a sentence."""
 
 
 def rejected_lines(history: RegisterHistory) -> int:
     """Lines that were left out of the load in force; older records do not say."""
     loaded = history.in_force
-    return int(str(loaded.body.get("rejected") or 0)) if loaded is not None else 0
+    return left_out(loaded) if loaded is not None else 0
 
 
 def problems_of(
-    current: Generation | None, history: RegisterHistory, kept: Sequence[Generation], clock_problem: str
+    current: Generation | None,
+    history: RegisterHistory,
+    kept: Sequence[Generation],
+    clock_problem: str,
+    numbering: str,
 ) -> tuple[str, ...]:
-    """Where Redis and the journal differ, each in a sentence with what to do, after what is wrong with the clock."""
+    """What is wrong with the clock, where Redis and the journal differ, and what would be read otherwise now.
+
+    Each in a sentence with what to do.
+    """
     problems = [clock_problem] if clock_problem else []
+    if unread := unread_lines(history, numbering):
+        problems.append(f"{unread}: import the file again")
     problems += [
         f"{item.id} is complete in Redis but was never in force, for it has no record in the journal: "
         "import its file again"

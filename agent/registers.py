@@ -14,7 +14,7 @@ from agent.domain.model import Generation
 from agent.domain.ports import Generations, Journal
 from agent.domain.premise import Premise
 from agent.domain.profile import Profile
-from agent.domain.register_history import RegisterHistory, register_history
+from agent.domain.register_history import RegisterHistory, read_with, register_history
 from agent.generation_keeping import GenerationKeeping
 from agent.outbox import Outbox
 from agent.register_status import AGEING_AT, RegisterStatus, problems_of, rejected_lines
@@ -33,13 +33,16 @@ class Registers:
         outbox: Outbox,
         clock: Callable[[], datetime],
         keeping: GenerationKeeping,
+        numbering: str,
         by: str,
     ) -> None:
+        """``numbering`` is the version of phonenumbers that reads numbers here."""
         self._generations = generations
         self._journal = journal
         self._outbox = outbox
         self._clock = clock
         self._keeping = keeping
+        self._numbering = numbering
         self._by = by
 
     def rollback(self, profile: Profile) -> tuple[Generation, Generation]:
@@ -92,8 +95,9 @@ class Registers:
             age=age,
             ageing=age is not None and not stale and age >= period * AGEING_AT,
             rejected=rejected_lines(history),
+            read_with=tuple(read_with(history.in_force)) if history.in_force is not None else (),
             kept=kept,
-            problems=problems_of(current, history, kept, self._clock_problem(now)),
+            problems=problems_of(current, history, kept, self._clock_problem(now), self._numbering),
         )
 
     def memory(self, status: RegisterStatus) -> dict[str, int | None]:

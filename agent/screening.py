@@ -117,9 +117,10 @@ class Screening:
 
     def would_be(self, number: PhoneNumber, campaign: Campaign, deadline: Deadline) -> tuple[Decision, str]:
         """What a call would get now, and what failed; nothing is recorded, so nobody may dial because of it."""
-        call = Call(dialled=number, campaign=campaign)
+        profile = self._profiles[campaign.profile]
+        call = Call(dialled=read_dialled(number.e164, profile), campaign=campaign)
         facts, failure = self._facts(call, deadline)
-        screened = self._screened("", call, self._profiles[campaign.profile], facts, failure)
+        screened = self._screened("", call, profile, facts, failure)
         return screened.decision, screened.failure
 
     def refuse(self, request: ScreenRequest, reason: Reason, failure: str, deadline: Deadline) -> Screened:

@@ -30,7 +30,7 @@ from agent.domain.errors import (
 )
 from agent.domain.journal_events import Event, EventType, JsonValue
 from agent.domain.model import Call, Campaign, Facts, Generation, Reason
-from agent.domain.phone_number import Dialled, EmergencyNumber, PhoneNumber, UnusableNumber
+from agent.domain.phone_number import NUMBERING, Dialled, EmergencyNumber, PhoneNumber, UnusableNumber
 from agent.domain.ports import Progress
 from agent.domain.profile import Profile
 from agent.domain.rules import decide
@@ -143,6 +143,7 @@ class Scrubbing:
                 "version": self._version,
                 "by": self._by,
                 "formerly": [*campaign.seller.formerly] or None,
+                "phonenumbers": NUMBERING,
             }
             issued = self._recorded(Event(EventType.SCRUB_COMPLETED, body))
             try:

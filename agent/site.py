@@ -77,6 +77,18 @@ class Site:
     """What the registrar must have in time. Raises ``JournalUnavailable``."""
     sellers_on_record: Callable[[], SellersOnRecord]
     """Of a journal that opens. Raises ``JournalUnavailable``."""
+    unread: Callable[[str], str]
+    """What this version of phonenumbers may read and the load in force of a profile lacks, in words; empty for nothing.
+
+    Of a journal that opens. Raises ``JournalUnavailable``.
+    """
+    service_numbering: Callable[[], str | None]
+    """The version of phonenumbers that the running service reads numbers with; None when that is not known.
+
+    Of a journal that opens. Raises ``JournalUnavailable``.
+    """
+    numbering: str
+    """The version that reads them here."""
     server: Server
     generations: Loads
     sounds: SoundFaults

@@ -7,6 +7,7 @@ objection to one of them is in force, is known after a few steps in a journal of
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Final
 
 from agent.adapters.journal_schema import OBJECTIONS
@@ -63,12 +64,20 @@ class JournalObjections:
 
 
 def sellers_on_record(
-    journal: SqliteJournal, campaigns: Iterable[Campaign], assigned: Collection[str], configured: Collection[str]
+    path: Path, key_path: Path, campaigns: Iterable[Campaign], assigned: Collection[str], configured: Collection[str]
 ) -> SellersOnRecord:
     """Where the journal speaks of sellers and product groups that no campaign has; reads all customer records.
 
-    ``assigned`` are the keys of sellers of which it is known who they are, ``configured`` those with a table.
+    ``assigned`` are the keys of sellers of which it is known who they are, ``configured`` those with a table. Raises
+    ``JournalUnavailable``.
     """
+    with SqliteJournal(path, key_path, create=False, progress=None) as journal:
+        return _on_record(journal, campaigns, assigned, configured)
+
+
+def _on_record(
+    journal: SqliteJournal, campaigns: Iterable[Campaign], assigned: Collection[str], configured: Collection[str]
+) -> SellersOnRecord:
     calls = JournalCalls(journal)
     lists = JournalSellerLists(journal, calls)
     unknown = [key for key in JournalObjections(journal, calls).sellers() if key not in assigned]

@@ -9,6 +9,7 @@ from typing import Final
 from agent.adapters.sqlite_journal import SqliteJournal
 from agent.domain.choice import OBJECTING, REGISTERING
 from agent.domain.journal_events import EventType, Record
+from agent.domain.model import Verdict
 from agent.domain.phone_number import PhoneNumber
 from agent.domain.seller_list_entries import Customer, OptOut, Sale
 from agent.domain.standing import STANDING_EVENTS, Standing, standing
@@ -34,6 +35,15 @@ _REGISTRATION_CHANGES: Final = ", ".join(
 )
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def is_on_record(journal: SqliteJournal, number: PhoneNumber) -> bool:
+    """Whether a record is of ``number``; what was dialled and blocked need not have been one.
+
+    Raises ``JournalUnavailable``.
+    """
+    where = f"number = ? AND NOT (type = '{EventType.CALL_SCREENED}' AND verdict = '{Verdict.BLOCK}')"
+    return next(journal.records(where, (number.e164,), limit=1), None) is not None
 
 
 class JournalCalls:

@@ -49,7 +49,7 @@ _CALL: Final = ("call", "number", "campaign", "seller", "agent", "uniqueid")
 
 FIELDS: Final[Mapping[EventType, tuple[str, ...]]] = MappingProxyType(
     {
-        EventType.AGENT_STARTED: ("host", "pid", "version", "listen"),
+        EventType.AGENT_STARTED: ("host", "pid", "version", "listen", "phonenumbers"),
         EventType.AGENT_STOPPED: ("host", "pid", "clean"),
         EventType.CALL_SCREENED: (
             "call",
@@ -124,6 +124,8 @@ FIELDS: Final[Mapping[EventType, tuple[str, ...]]] = MappingProxyType(
             "rejected",
             "base",
             "by",
+            "read_with",
+            "left_out",
         ),
         EventType.REGISTER_REJECTED: ("profile", "as_of", "files", "problem", "problems", "by"),
         EventType.REGISTER_ROLLED_BACK: ("generation", "profile", "from_generation", "by"),
@@ -157,6 +159,7 @@ FIELDS: Final[Mapping[EventType, tuple[str, ...]]] = MappingProxyType(
             "version",
             "by",
             "formerly",
+            "phonenumbers",
         ),
         EventType.EVIDENCE_EXPORTED: (
             "number",
@@ -220,6 +223,7 @@ MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
         "input": "of a scrub, name, SHA-256 and rows of the call file",
         "language": "the language of the notice",
         "last_at": "when the newest of the purged records was made (UTC)",
+        "left_out": "wrong lines by what was wrong with them, the commonest (older records have no such field)",
         "listen": "address and port of the service",
         "lists_up_to": "the journal record up to which Redis was sure to be",
         "loaded_at": "when the load was made (UTC)",
@@ -231,6 +235,7 @@ MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
         "number": "E.164; of a verdict, what was dialled where that was no number",
         "offered": "whether the agent logged that the register was pointed at",
         "page_sha256": "of the page around the dossier",
+        "phonenumbers": "the version of phonenumbers that reads numbers (older records have no such field)",
         "pid": "the process",
         "problem": "why the load was rejected",
         "problems": "how many lines were wrong",
@@ -240,6 +245,7 @@ MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
         "prompt": "the name of the sound file",
         "question": "what was asked (agent.domain.choice.Question)",
         "rang": "whether it rang at the consumer",
+        "read_with": "versions of phonenumbers that read the load and what it builds on; null where that is not known",
         "reason": "of a verdict, why (agent.domain.model.Reason); else in somebody's words",
         "reasons": "rows that were taken out, by reason",
         "register_sha256": "of the register's file",

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,9 @@ import phonenumbers
 
 if TYPE_CHECKING:
     from agent.domain.profile import Profile
+
+NUMBERING: Final = phonenumbers.__version__
+"""The version of libphonenumber's metadata, which says what is a number: another one may read a text otherwise."""
 
 SUFFIX_DIGITS: Final = 4
 """How many last digits of a number are a member of a list's set; the digits before them name the set."""
@@ -133,6 +137,26 @@ def read_dialled(text: str, profile: Profile, pbx_prefixes: tuple[str, ...] = ()
     if any(isinstance(reading, UnusableNumber) and reading.foreign for reading in readings):
         return UnusableNumber(foreign=True, text=text)
     return UnusableNumber(foreign=False, text=text)
+
+
+def read_recorded(
+    text: str, profile: Profile, pbx_prefixes: tuple[str, ...], on_record: Callable[[PhoneNumber], bool]
+) -> Dialled:
+    """As ``read_dialled``, but a number that is ``on_record`` need not be valid any more.
+
+    Numbering plans change, and the metadata with them. Nobody can be called by such a reading; what was recorded when
+    the number was valid can be found by it, and taken back.
+    """
+    number = read_dialled(text, profile, pbx_prefixes)
+    compact = _compact(text) or ""
+    if not isinstance(number, UnusableNumber) or not _ONLY_DIGITS.fullmatch(compact):
+        return number
+    try:
+        parsed = phonenumbers.parse(compact, profile.region)
+    except phonenumbers.NumberParseException:
+        return number
+    found = PhoneNumber(digits=phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)[1:])
+    return found if on_record(found) else number
 
 
 def _compact(text: str) -> str | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from agent.domain.journal_events import EventType, Record
+from agent.domain.wording import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,3 +57,32 @@ def register_history(records: Iterable[Record]) -> RegisterHistory:
                 left_at[succession[-1]] = record.at
             succession = [item for item in succession if item not in (left, generation)] + [generation]
     return RegisterHistory(loads=loads, succession=tuple(succession), left_at=left_at)
+
+
+def read_with(loaded: Record) -> list[str | None]:
+    """The versions of phonenumbers that read a load and what it builds on; None for one that is not known."""
+    versions = loaded.body.get("read_with")
+    return [one if one is None else str(one) for one in versions] if isinstance(versions, list) else [None]
+
+
+def left_out(loaded: Record) -> int:
+    """Lines of the files of a load that were wrong; older records do not say, and had none."""
+    return int(str(loaded.body.get("rejected") or 0))
+
+
+def unread_lines(history: RegisterHistory, numbering: str) -> str:
+    """That lines were left out of the load in force which ``numbering`` may read; empty when there are none.
+
+    It matters for those lines alone: a number that no version could read was blocked as invalid, and is allowed as not
+    registered by the version that can. What was read is a whole number, and stays one.
+    """
+    loaded = history.in_force
+    others = [version for version in read_with(loaded) if version != numbering] if loaded is not None else []
+    lines = sum(left_out(record) for record in history.lineage)
+    if not others or not lines:
+        return ""
+    versions = " and ".join(
+        "an unknown version of phonenumbers" if one is None else f"phonenumbers {one}" for one in others
+    )
+    was = "was" if lines == 1 else "were"
+    return f"{counted(lines, 'line')} {was} left out when it was read with {versions}, and {numbering} may read them"

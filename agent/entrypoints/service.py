@@ -24,6 +24,7 @@ from agent.domain.deadline import Deadline
 from agent.domain.errors import BmnError, ConfigurationError, JournalReplaced, JournalUnavailable
 from agent.domain.journal_events import Event, EventType, JsonValue
 from agent.domain.model import Reason
+from agent.domain.phone_number import NUMBERING
 from agent.domain.profile import PROFILES
 from agent.entrypoints.agi_scripts import AgiScripts
 from agent.entrypoints.agi_session import Handler
@@ -112,7 +113,9 @@ class Service:
             about: dict[str, JsonValue] = {"host": socket.gethostname(), "pid": os.getpid()}
             release = version("bel-me-niet-agent")
             listen = f"{host}:{port}"
-            started = Event(EventType.AGENT_STARTED, {**about, "version": release, "listen": listen})
+            started = Event(
+                EventType.AGENT_STARTED, {**about, "version": release, "listen": listen, "phonenumbers": NUMBERING}
+            )
             self._app.journal.append([started], Deadline.after_ms(_RECORD_MS))
             degraded = self._scripts.degraded(Deadline.after_ms(_RECORD_MS))
             write = self._log.warning if degraded else self._log.info

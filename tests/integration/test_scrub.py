@@ -22,7 +22,7 @@ from agent.bootstrap import Application, scrubbing
 from agent.domain.deadline import Deadline
 from agent.domain.journal_events import Event, EventType
 from agent.domain.model import Verdict
-from agent.domain.phone_number import PhoneNumber
+from agent.domain.phone_number import NUMBERING, PhoneNumber
 from agent.domain.profile import NL_BMNR
 from agent.domain.seller_list_entries import Sale
 from tests.conftest import load_register
@@ -91,6 +91,7 @@ def test_each_row_has_its_reason(app: Application, tmp_path: Path) -> None:
         b"name;phone\r\nJan;0612345678\r\nCor;0612345681\r\nDik;0612345999\r\nFer;0612345666\r\n"
     )
     assert issued["reasons"]["exempt_customer"] == 1
+    assert (issued["formerly"], issued["phonenumbers"]) == (None, NUMBERING)
     assert sum(issued["reasons"].values()) == issued["input"]["rows"] == 11
     assert (tmp_path / "calls.csv").read_bytes() == CALLS.encode()
 

@@ -16,6 +16,7 @@ from agent.domain.condition import (
 )
 from agent.domain.errors import JournalOutdated, JournalUnavailable, LookupUnavailable
 from agent.domain.model import Generation
+from agent.domain.phone_number import NUMBERING
 from agent.domain.ports import SoundFault
 from agent.domain.profile import PROFILES
 from agent.entrypoints.expected_dialplan import EXPECTED
@@ -188,6 +189,9 @@ def a_site(**changes: object) -> Site:
         "waiting": waiting(0, None),
         "undelivered": undelivered(),
         "sellers_on_record": lambda: SellersOnRecord(unassigned=(), idle=()),
+        "unread": lambda profile: "",
+        "service_numbering": lambda: NUMBERING,
+        "numbering": NUMBERING,
         "asterisk": Console(),
         "service_is_well": lambda: True,
         "listen": ("127.0.0.1", 4573),

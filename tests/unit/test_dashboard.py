@@ -298,6 +298,7 @@ def test_the_page_takes_over_when_a_load_is_ageing() -> None:
             age=timedelta(days=20),
             ageing=ageing,
             rejected=0,
+            read_with=(),
             kept=(),
             problems=(),
         )

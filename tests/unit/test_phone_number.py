@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.domain.phone_number import EmergencyNumber, PhoneNumber, UnusableNumber, mask, read_dialled
+from agent.domain.phone_number import EmergencyNumber, PhoneNumber, UnusableNumber, mask, read_dialled, read_recorded
 from agent.domain.profile import NL_BMNR
 
 SITE_PREFIXES = ("0", "*31*", "#31#", "16XX")
@@ -162,3 +162,19 @@ def test_reading_the_result_again_gives_the_same_number(text: str, prefixes: tup
     reading = read_dialled(text, NL_BMNR, prefixes)
     if isinstance(reading, PhoneNumber):
         assert read_dialled(reading.e164, NL_BMNR) == reading
+
+
+@pytest.mark.parametrize(
+    ("text", "digits"),
+    [("0612345678", "31612345678"), ("06123456789", "316123456789"), ("+31 6123456789", "316123456789")],
+)
+def test_what_is_on_record_need_not_be_valid(text: str, digits: str) -> None:
+    """It was when it was recorded. What is not on record is judged as what is dialled."""
+    assert read_recorded(text, NL_BMNR, (), lambda number: number.digits == digits) == PhoneNumber(digits=digits)
+    assert read_recorded(text, NL_BMNR, (), lambda _: False) == read_dialled(text, NL_BMNR)
+
+
+@pytest.mark.parametrize("text", ["112", "", "*31*0612345678", "06x", "+", "0800-FLOWERS"])
+def test_what_is_no_number_is_never_looked_for(text: str) -> None:
+    """An emergency number stays one, and letters are none."""
+    assert read_recorded(text, NL_BMNR, (), lambda _: True) == read_dialled(text, NL_BMNR)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from agent.domain.journal_events import EventType, Record
-from agent.domain.register_history import register_history
+from agent.domain.register_history import register_history, unread_lines
 from tests.unit.builders import NOW
 
 
@@ -36,3 +38,30 @@ def test_what_was_in_force_decides(story: str, succession: str) -> None:
     assert history.succession == tuple(succession.split())
     in_force = history.in_force
     assert (in_force.body["generation"] if in_force else "") == (succession.split() or [""])[-1]
+
+
+@pytest.mark.parametrize(
+    ("loads", "told"),
+    [
+        ([{"rejected": 2, "read_with": ["9"]}], ""),
+        ([{"rejected": 0, "read_with": ["8"]}], ""),
+        ([{"rejected": 2, "read_with": ["8"]}], "2 lines were left out when it was read with phonenumbers 8, and 9"),
+        ([{"rejected": 1}], "1 line was left out when it was read with an unknown version of phonenumbers, and 9"),
+        ([{}], ""),
+        (
+            [{"rejected": 1, "read_with": ["8"]}, {"base": "1", "rejected": 0, "read_with": ["8", "9"]}],
+            "1 line was left",
+        ),
+        ([{"rejected": 1, "read_with": ["8"]}, {"base": "1", "rejected": 0, "read_with": ["9"]}], ""),  # a rebuild
+        ([{"rejected": 1, "read_with": ["8"]}, {"rejected": 0, "read_with": ["9"]}], ""),
+    ],
+)
+def test_lines_that_were_left_out_matter_when_another_version_read_them(loads: list[Any], told: str) -> None:
+    """Of the load in force and of what it builds on; what older versions did not record counts as another one."""
+    records = [
+        Record(seq, NOW, EventType.REGISTER_LOADED, {"generation": str(seq), **body})
+        for seq, body in enumerate(loads, 1)
+    ]
+    found = unread_lines(register_history(records), "9")
+    assert found.startswith(told)
+    assert bool(found) == bool(told)

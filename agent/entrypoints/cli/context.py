@@ -10,7 +10,7 @@ import click
 from agent.adapters.journal_key import exposed_key
 from agent.config import Settings, load_settings
 from agent.domain.errors import InputRejected
-from agent.domain.phone_number import PhoneNumber, UnusableNumber, read_dialled
+from agent.domain.phone_number import Dialled, PhoneNumber, UnusableNumber, read_dialled, read_recorded
 from agent.domain.profile import PROFILES, Profile
 from agent.entrypoints.cli import output
 
@@ -90,7 +90,24 @@ def seller_key(config: Settings, name: str) -> str:
 
 def consumer_number(config: Settings, text: str) -> PhoneNumber:
     """A number given as an argument."""
-    number = read_dialled(text, PROFILES[config.dialling.profile], config.dialling.pbx_prefixes)
+    return _usable(text, read_dialled(text, PROFILES[config.dialling.profile], config.dialling.pbx_prefixes))
+
+
+def recorded_number(config: Settings, text: str) -> PhoneNumber:
+    """A number given as an argument, to find what is on record: one that is not valid any more, too, if it is there."""
+
+    def on_record(number: PhoneNumber) -> bool:
+        from agent.adapters.journal_views import is_on_record
+        from agent.adapters.sqlite_journal import SqliteJournal  # seldom needed, and slow to load
+
+        with SqliteJournal(config.journal.path, config.journal.key_path, create=False, progress=None) as journal:
+            return is_on_record(journal, number)
+
+    profile, prefixes = PROFILES[config.dialling.profile], config.dialling.pbx_prefixes
+    return _usable(text, read_recorded(text, profile, prefixes, on_record))
+
+
+def _usable(text: str, number: Dialled) -> PhoneNumber:
     if isinstance(number, PhoneNumber):
         return number
     foreign = isinstance(number, UnusableNumber) and number.foreign

@@ -82,7 +82,7 @@ def make(
     """Make the document of NUMBER."""
     with context.application() as app, output.progress_bar() as progress:
         profile = context.chosen_profile(app.settings, profile_key)
-        consumer = context.consumer_number(app.settings, number)
+        consumer = context.recorded_number(app.settings, number)
         try:
             period = days(profile, _day(first), _day(last), now_utc())
         except ValueError as error:

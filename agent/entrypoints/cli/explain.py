@@ -35,7 +35,7 @@ def explain(number: str, wanted: tuple[str, ...], as_json: bool) -> None:
         for name in wanted:
             if name not in app.campaigns:
                 raise click.UsageError(f"there is no campaign {name!r}{meant(name, sorted(app.campaigns))}")
-        asked = context.consumer_number(app.settings, number)
+        asked = context.recorded_number(app.settings, number)
         explanation = explaining(app).explain(asked, wanted or sorted(app.campaigns), app.settings.agi.deadline_ms)
         now = {key: seller.key for key, seller in app.settings.domain_sellers().items()}
     if as_json:

@@ -119,7 +119,7 @@ def log(
         campaign=campaign,
         seller=seller,
         agent=agent,
-        number=context.consumer_number(config, number) if number else None,
+        number=context.recorded_number(config, number) if number else None,
         call=call,
     )
     if revealed:

@@ -98,7 +98,7 @@ def remove(number: str, seller: str, reason: str, as_json: bool) -> None:
     """Take an objection back, with the reason. Exit code 1 when there was none."""
     with context.application() as app:
         seller = context.seller_key(app.settings, seller)
-        consumer = context.consumer_number(app.settings, number)
+        consumer = context.recorded_number(app.settings, number)
         removed = app.seller_lists.remove_optout(seller, consumer, reason)
     if as_json:
         output.print_json({"seller": seller, "number": consumer.e164, "removed": removed})

@@ -24,7 +24,8 @@ def rebuild(files: tuple[Path, ...], take_over: bool, profile_key: str | None, a
     For a Redis that lost something: emptied, evicted, damaged. All opt-outs, customers and choices of the journal are
     applied again. When Redis still has all of the register that was in force, no file is read; else its files are
     loaded once more, from where they were or from FILEs, with the date that the journal has. They must be the same to
-    the byte (exit code 4); a newer file is loaded with "bmn register import".
+    the byte (exit code 4); a newer file is loaded with "bmn register import". They are loaded once
+    more, too, when lines were left out that another version of phonenumbers may read now.
 
     \b
       bmn rebuild

@@ -14,6 +14,7 @@ from agent.adapters.register_files import DELIMITERS, ENCODINGS, LAYOUTS, FileOp
 from agent.adapters.reject_file import RejectFile
 from agent.bootstrap import register_loading
 from agent.domain.model import Generation
+from agent.domain.phone_number import NUMBERING
 from agent.domain.wording import counted
 from agent.entrypoints.cli import context, output
 from agent.register_deltas import DeltaOptions
@@ -253,6 +254,8 @@ def status(profile_key: str | None, as_json: bool) -> None:
                 "stale": found.stale,
                 "ageing": found.ageing,
                 "rejected": found.rejected,
+                "read_with": found.read_with,
+                "phonenumbers": NUMBERING,
                 "memory_bytes": memory,
                 "kept": [generation_as_json(item) for item in found.kept],
                 "problems": found.problems,

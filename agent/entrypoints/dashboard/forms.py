@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Final, Self, TypeVar
 
+from agent.adapters.journal_views import is_on_record
 from agent.domain.history import HistoryFilter
 from agent.domain.journal_events import EventType
 from agent.domain.model import Reason, Verdict
-from agent.domain.phone_number import PhoneNumber, read_dialled
+from agent.domain.phone_number import PhoneNumber, read_recorded
 from agent.entrypoints.dashboard.visits import Visit
 
 FIELDS: Final = ("since", "until", "verdict", "reason", "campaign", "seller", "agent", "call", "n")
@@ -88,8 +90,10 @@ class HistoryQuery:
 
 
 def read_number(visit: Visit, typed: str) -> PhoneNumber | None:
-    """A number in any spelling; None when it is none."""
-    number = read_dialled(typed, visit.site.profile, visit.site.app.settings.dialling.pbx_prefixes)
+    """A number in any spelling, valid or on record; None when it is neither."""
+    app = visit.site.app
+    on_record = partial(is_on_record, app.journal)
+    number = read_recorded(typed, visit.site.profile, app.settings.dialling.pbx_prefixes, on_record)
     return number if isinstance(number, PhoneNumber) else None
 
 
