@@ -106,6 +106,7 @@ def test_the_verdict_is_in_the_journal_with_everything_that_led_to_it(app: Appli
         "source": "fastagi",
         "uniqueid": "1.1",
         "failure": None,
+        "formerly": None,
     }
 
 
