@@ -7,10 +7,15 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+import redis
 
+from agent.adapters import redis_keys
+from agent.adapters.call_file import open_call_file
+from agent.adapters.call_file_layout import LayoutOptions
 from agent.adapters.journal_objections import JournalObjections
 from agent.adapters.journal_views import JournalCalls
-from agent.bootstrap import Application, bootstrap, evidence, explaining, retention
+from agent.adapters.scrub_files import ScrubFiles
+from agent.bootstrap import Application, bootstrap, evidence, explaining, retention, scrubbing
 from agent.choices import KeyPress
 from agent.config import load_settings
 from agent.domain.deadline import Deadline
@@ -212,6 +217,24 @@ def test_no_call_file_is_scrubbed_while_an_objection_is_nobodys(site: Site, tmp_
         assert scrub(app, tmp_path, campaign="survey")["formerly"] is None
 
 
+def test_an_objection_that_becomes_nobodys_during_a_scrub_stops_it(site: Site, tmp_path: Path) -> None:
+    """Another configuration records it while the file is read; nothing is written then."""
+    with site.open(CONFIGURATION) as before:
+        before.seller_lists.remove_optout("acme", NUMBER, "asked for calls")
+    path = tmp_path / "calls.csv"
+    path.write_text("name;phone\nAnn;0612345999\n")
+    with site.open(RENAMED) as app, site.open(CONFIGURATION) as other:
+
+        def objects(step: str, done: int, total: int | None) -> None:
+            other.seller_lists.add_optout("acme", NUMBER, "letter", None)
+
+        outputs = ScrubFiles(path, *(tmp_path / name for name in OUTPUTS), force=False)
+        calls = open_call_file(path, LayoutOptions(), NL_BMNR)
+        with pytest.raises(ConfigurationError, match="nothing was scrubbed"):
+            scrubbing(app).scrub(app.campaigns["energy"], calls, outputs, objects)
+        assert not any((tmp_path / name).exists() for name in OUTPUTS)
+
+
 def test_explain_says_under_which_key_an_objection_is_on_record(site: Site) -> None:
     """And what each campaign would get, with or without the former key; Redis and the journal agree."""
     with site.open(ASSIGNED) as app:
@@ -219,6 +242,15 @@ def test_explain_says_under_which_key_an_objection_is_on_record(site: Site) -> N
         assert [item.seller for item in told.optouts] == ["acme"]
         assert [str(item.decision.reason) for item in told.expected] == ["seller_optout", "not_registered"]
         assert told.disagreements == ()
+        other = PhoneNumber(digits="31612345888")
+        with redis.Redis.from_url(app.settings.redis.url) as client:
+            client.sadd(redis_keys.optout_set(other.prefix, "acme"), other.suffix)
+            client.sadd(redis_keys.customer_set(other.prefix, "acme", "solar-panels"), other.suffix)
+        told = explaining(app).explain(other, ["energy"], 2_000)
+        assert [sentence.partition(":")[0] for sentence in told.disagreements] == [
+            "opt-out of acme",
+            "customer of acme for solar-panels",
+        ]
     with site.open(RENAMED) as app:
         told = explaining(app).explain(NUMBER, ["energy"], 2_000)
         assert [item.decision.reason for item in told.expected] == ["objections_unassigned"]
