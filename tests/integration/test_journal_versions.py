@@ -12,10 +12,13 @@ import pytest
 from agent.adapters import journal_file, journal_schema
 from agent.adapters.journal_check import verify
 from agent.adapters.journal_history import JournalHistory
+from agent.adapters.journal_objections import JournalObjections
+from agent.adapters.journal_views import JournalCalls
 from agent.adapters.sqlite_journal import SqliteJournal
+from agent.domain.deadline import Deadline
 from agent.domain.errors import JournalUnavailable
 from agent.domain.history import HistoryFilter
-from agent.domain.journal_events import Record
+from agent.domain.journal_events import Event, EventType, Record
 from agent.domain.model import Reason
 from tests.bench.journal_maker import fill
 from tests.integration.test_history import UNTIL, empty, key_of, paged, screen
@@ -65,6 +68,29 @@ def test_an_older_journal_is_brought_up_to_date_and_says_the_same(
             set(journal.query("SELECT * FROM tally", ())),
             set(journal.query("SELECT * FROM open_calls", ())),
         )
+
+
+def test_objections_of_an_older_journal_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that were there before it was brought up to date, and those that an older process appends."""
+    path = tmp_path / "journal.db"
+    with monkeypatch.context() as patch:
+        patch.setattr(journal_file, "VERSIONS", journal_schema.VERSIONS[:1])
+        patch.setattr(journal_file, "SCHEMA_VERSION", 1)
+        older = SqliteJournal(path, key_of(path))
+    with older:
+        object_to(older, "acme")
+        with SqliteJournal(path, key_of(path)) as journal:
+            objections = JournalObjections(journal, JournalCalls(journal))
+            assert objections.sellers() == ["acme"]
+            object_to(older, "hart")
+            assert objections.sellers() == ["acme", "hart"]
+            assert [objections.any_in_force(seller, 0) for seller in ("acme", "hart", "bank")] == [True, True, False]
+
+
+def object_to(journal: SqliteJournal, seller: str) -> None:
+    """Somebody writes a letter to a seller."""
+    body = {"seller": seller, "number": "+31612345678", "source": "letter", "by": "tests"}
+    journal.append([Event.of(EventType.OPTOUT_ADDED, body)], Deadline.after_ms(5_000))
 
 
 def test_an_older_process_goes_on_while_a_short_journal_is_brought_up_to_date(
