@@ -16,6 +16,7 @@ from deploy.lab.dashboard_service import DashboardService
 from tests.conftest import write_configuration
 from tests.integration.test_cli import BMN
 from tests.integration.test_dashboard import HASH
+from tests.waiting import until
 
 USER = f'[dashboard.users.anna]\npassword_hash = "{HASH}"\nrole = "compliance"\n'
 
@@ -80,3 +81,15 @@ def test_it_serves_and_stops_at_once_and_its_log_names_no_address(environment: d
         assert dashboard.stop() == 0
         assert dashboard.log("dashboard.stopped")
     assert "somebody" not in dashboard.log_path.read_text()
+
+
+def test_it_ends_when_its_journal_was_replaced(environment: dict[str, str], tmp_path: Path) -> None:
+    """It would show, and record in, a file that nobody else sees; started again it has the new one."""
+    with DashboardService(tmp_path, environment) as dashboard:
+        journal = tmp_path / "journal.db"
+        copy = tmp_path / "copy.db"
+        copy.write_bytes(journal.read_bytes())
+        copy.replace(journal)
+        until(lambda: dashboard.log("dashboard.stopped"))
+        assert dashboard.stop() == 5
+        assert dashboard.log("journal.replaced")

@@ -32,7 +32,8 @@ def dashboard(ctx: click.Context, listen: str | None) -> None:
     Compliance may also ask for numbers in full and export evidence; the journal records each time who did.
 
     It is a process of its own beside bmn serve, and reads the same journal. It speaks plain HTTP, so it listens on
-    this machine alone; for others put a proxy with HTTPS before it (dashboard.behind_proxy).
+    this machine alone; for others put a proxy with HTTPS before it (dashboard.behind_proxy). Exit code 5 when it ended
+    itself because the journal at its path is another one than it has open: start it again.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -42,7 +43,8 @@ def dashboard(ctx: click.Context, listen: str | None) -> None:
 
     with bootstrap(config, create_journal=False) as app:
         context.warn_of_exposed_key(config)
-        serve(app)
+        code = serve(app)
+    sys.exit(code)
 
 
 @dashboard.command("hash-password", short_help="Print the hash of a password, for the configuration.")

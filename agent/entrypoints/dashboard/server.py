@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import signal
 import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import uvicorn
@@ -11,15 +14,23 @@ import uvicorn
 from agent import logs
 from agent.bootstrap import Application
 from agent.config_dashboard import DashboardSettings
-from agent.domain.errors import ConfigurationError
+from agent.domain.errors import ConfigurationError, JournalReplaced, JournalUnavailable
 from agent.entrypoints.dashboard.app import create_app
 
 GRACE_S: Final = 3
 """For answers that are on their way; live views never end by themselves."""
 
 
-def serve(app: Application) -> None:
-    """Run until SIGTERM or SIGINT. Raises ``ConfigurationError`` when it cannot listen, or nobody could sign in."""
+START_AGAIN: Final = 5
+"""The exit code when only a new start can help, as that of the service."""
+_LOOK_EVERY_S: Final = 1.0
+
+
+def serve(app: Application) -> int:
+    """Run until SIGTERM or SIGINT, or until the journal at its path is another one; returns the exit code.
+
+    Raises ``ConfigurationError`` when it cannot listen, or nobody could sign in.
+    """
     settings = app.settings.dashboard
     if not settings.users:
         raise ConfigurationError(
@@ -34,8 +45,37 @@ def serve(app: Application) -> None:
         )
         for stop in (signal.SIGTERM, signal.SIGINT):
             signal.signal(stop, _stopped)
-        uvicorn.Server(_config(app)).run(sockets=[listening])
+        server = uvicorn.Server(_config(app))
+        with _watched(app.journal.require_in_place, server) as replaced:
+            server.run(sockets=[listening])
         log.info(logs.DASHBOARD_STOPPED)
+    return START_AGAIN if replaced.is_set() else 0
+
+
+@contextmanager
+def _watched(require_in_place: Callable[[], None], server: uvicorn.Server) -> Iterator[threading.Event]:
+    """Stop ``server`` when the journal was replaced, and set the event then: it would show what nobody records."""
+    replaced, ending = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        while not ending.wait(_LOOK_EVERY_S):
+            try:
+                require_in_place()
+            except JournalReplaced as error:
+                logs.logger().error(logs.JOURNAL_REPLACED, why=str(error))
+                replaced.set()
+                server.should_exit = True
+                return
+            except JournalUnavailable:  # each page says so
+                continue
+
+    thread = threading.Thread(target=watch, name="journal-watch", daemon=True)
+    thread.start()
+    try:
+        yield replaced
+    finally:
+        ending.set()
+        thread.join()
 
 
 def _stopped(*_: object) -> None:
