@@ -18,6 +18,7 @@ import pytest
 import redis
 
 from agent import dialplan_names as names
+from agent.domain.profile import NL_BMNR
 from deploy.lab.redis_server import PrivateRedis
 from tests.agi.fake_asterisk import FakeAsterisk, environment
 from tests.agi.test_screen_script import Site
@@ -28,6 +29,8 @@ CHANNEL = "1795465754.7"
 SOUNDS = Path(__file__).parents[2] / "dialplan" / "sounds"
 KILLS = int(os.environ.get("BMN_KILLS", "25"))
 """How often the service is killed; 200 is the full measure."""
+ENOUGH = NL_BMNR.notice.listen_ms * 8
+"""Samples of a question that must be heard before a key answers it."""
 TOLD = f"SET VARIABLE ARRAY({names.BMN_NOTICE_RESULT},{names.BMN_CHOICE})"
 
 
@@ -126,9 +129,9 @@ def test_a_notice_from_beginning_to_end(site: Site) -> None:
         asterisk.expect('STREAM FILE bmn/menu-acme "0123456789*#"').reply("200 result=0 endpos=9999999")
         asterisk.expect("WAIT FOR DIGIT 5000").reply("200 result=50")
         asterisk.expect(f'{TOLD} "heard,register_charities_not_answered"').confirm()
-        asterisk.expect('STREAM FILE bmn/scope "0123456789*#"').reply("200 result=49 endpos=800")
+        asterisk.expect('STREAM FILE bmn/scope "0123456789*#"').reply(f"200 result=49 endpos={ENOUGH}")
         asterisk.expect(f'{TOLD} "heard,register_charities_not_answered"').confirm()
-        asterisk.expect('STREAM FILE bmn/charities "0123456789*#"').reply("200 result=50 endpos=800")
+        asterisk.expect('STREAM FILE bmn/charities "0123456789*#"').reply(f"200 result=50 endpos={ENOUGH}")
         asterisk.expect(f'{TOLD} "heard,register_without_charities"').confirm()
         asterisk.expect('STREAM FILE bmn/chosen-register-all ""').reply("200 result=0 endpos=800")
         asterisk.expect('STREAM FILE bmn/chosen-charities-no ""').reply("200 result=0 endpos=800")
@@ -221,7 +224,7 @@ def test_an_answer_that_cannot_be_kept_is_not_confirmed(site: Site) -> None:
         command = consumer.next()
         assert command.startswith("STREAM FILE bmn/menu-acme")
         other.execute("BEGIN IMMEDIATE")
-        consumer.asterisk.send(f"200 result={ord('1')} endpos=800\n")
+        consumer.asterisk.send(f"200 result={ord('1')} endpos={ENOUGH}\n")
         assert consumer.next() == 'STREAM FILE bmn/not-recorded-acme ""'
         consumer.asterisk.send("200 result=0 endpos=800\n")
         consumer.asterisk.expect_end()
