@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ import pytest
 import redis
 
 from agent import dialplan_names as names
+from agent.domain.deadline import Deadline
 from agent.domain.profile import NL_BMNR
 from deploy.lab.redis_server import PrivateRedis
 from tests.agi.fake_asterisk import FakeAsterisk, environment
 from tests.agi.test_screen_script import Site
-from tests.conftest import write_configuration
+from tests.conftest import wired, write_configuration
 from tests.waiting import until
 
 CHANNEL = "1795465754.7"
@@ -230,6 +232,30 @@ def test_an_answer_that_cannot_be_kept_is_not_confirmed(site: Site) -> None:
         consumer.asterisk.expect_end()
         other.execute("ROLLBACK")
     assert site.agent.log("notice.played")[-1]["failure"]
+
+
+def test_a_notice_that_a_kill_cuts_off_has_begun(
+    tmp_path: Path, redis_url: str, prompts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in its first sound: the beginning is on disk, and the books say later what is known of the rest."""
+    site = Site(tmp_path, redis_url, BMN_SOUNDS__PATH=str(prompts))
+    with site.agent:
+        site.load("0611111111\n")
+        call = a_call(site)
+        consumer = conduct(site, call)
+        assert consumer.next() == 'STREAM FILE bmn/notice-acme ""'
+        (begun,) = site.records("type = 'notice.begun'")
+        os.kill(site.agent.pid, signal.SIGKILL)
+        consumer.hang_up()
+    assert (begun["call"], begun["prompt"], begun["uniqueid"]) == (call, "notice-acme", CHANNEL)
+    assert site.records("type = 'notice.played'") == []
+    with wired(tmp_path, redis_url) as app:
+        monkeypatch.setattr(app.finishing, "_clock", lambda: datetime.now(UTC) + timedelta(minutes=16))
+        app.finishing.close_open(Deadline.after_ms(5_000))
+    (played,) = site.records("type = 'notice.played'")
+    about = ("call", "result", "ended", "heard_ms", "prompt", "long_ms")
+    known = [call, "partial", "agent_lost", 0, "notice-acme", begun["long_ms"]]
+    assert [played[name] for name in about] == known
 
 
 # --- key and finish

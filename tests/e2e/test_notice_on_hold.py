@@ -9,8 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from deploy.lab import Lab
 from deploy.lab.calls import Call
+from deploy.lab.sip_phone import Direction, SipPhone
 from tests.e2e.conftest import Site, prompts_of_length
 from tests.e2e.sound import read_wav, share_heard
 from tests.e2e.test_notice import E164, EMPTY, NUMBER, REACTION_S, answers, wait_for_log, wait_for_records
@@ -151,3 +154,59 @@ def test_a_line_without_rtp_says_so(lab: Lab, site: Site) -> None:
     assert said_of(played) == ("heard", "complete", "count_only")
     assert (played["heard_ms"], played["sent"], played["received"]) == (3000, None, None)
     assert lab.pbx.warnings()[before:] == []
+
+
+def reach(lab: Lab, site: Site, phone: SipPhone) -> Call:
+    """A conversation with a phone that is no Asterisk."""
+    site.load_register(EMPTY)
+    call = lab.place(NUMBER, campaign="energy", agent="agent-7", hold_s=None, settings=phone.dial_settings)
+    call.wait_until_answered()
+    return call
+
+
+@pytest.mark.parametrize("direction", ["sendonly", "inactive"])
+def test_each_way_of_holding_is_a_hold(lab: Lab, site: Site, direction: Direction) -> None:
+    """No packet arrives during the hold; after it, as many as the notice takes."""
+    with SipPhone() as phone:
+        call = reach(lab, site, phone)
+        phone.hold(direction)
+        call.hang_up()
+        call.wait_for_agi(LOOKS, nth=3)
+        held = phone.received
+        call.wait_for_agi(LOOKS, nth=5)
+        assert phone.received == held
+        phone.hold("sendrecv")
+        call.wait_for_agi("WAIT FOR DIGIT 5000")
+        assert phone.received >= held + 150
+        phone.hang_up()
+        call.outcome()
+    (played,) = wait_for_records(site, "notice.played")
+    assert said_of(played) == ("heard", "complete", "rtp")
+    assert played["sent"] == 150
+
+
+@pytest.mark.parametrize("direction", ["sendonly", "inactive"])
+def test_a_hold_that_does_not_end_within_its_time_ends_the_notice(lab: Lab, site: Site, direction: Direction) -> None:
+    """The line is hung up; not one packet was sent."""
+    with SipPhone() as phone:
+        call = reach(lab, site, phone)
+        phone.hold(direction)
+        call.hang_up()
+        phone.wait_until_over(60.0)
+        call.outcome()
+    (played,) = wait_for_records(site, "notice.played")
+    assert said_of(played) == ("not_played", "on_hold", "rtp")
+    assert answers(site) == []
+
+
+def test_a_line_from_which_nothing_comes_is_on_record(lab: Lab, site: Site) -> None:
+    """It may be dead, or send no silence: so the notice counts as heard, and the packets that came are told."""
+    with SipPhone(silent=True) as phone:
+        call = reach(lab, site, phone)
+        call.hang_up()
+        call.wait_for_agi("WAIT FOR DIGIT 5000")
+        phone.hang_up()
+        call.outcome()
+    (played,) = wait_for_records(site, "notice.played")
+    assert said_of(played) == ("heard", "complete", "rtp")
+    assert (played["sent"], played["received"]) == (150, 0)
