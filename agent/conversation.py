@@ -122,7 +122,7 @@ class _Conversation:
             if is_notice and began and not self.ledger.prove(played):
                 self._play(self.dialogue.not_recorded, "")
                 return Unheard.NO_SOUND
-            if played.end is PlayEnd.HUNG_UP:
+            if played.end in (PlayEnd.HUNG_UP, PlayEnd.LINE_LOST):
                 return Unheard.LEFT
             if self._must_repeat(played):
                 return Unheard.ON_HOLD
@@ -164,7 +164,7 @@ class _Conversation:
                 return Pressed(digit=played.digit)
             early += 1
             from_ms = played.stopped_ms if played.unsent_ms <= WHOLE_WITHIN_MS else 0
-        if played.end is PlayEnd.HUNG_UP:
+        if played.end in (PlayEnd.HUNG_UP, PlayEnd.LINE_LOST):
             return Unheard.HUNG_UP if self.asked_ms else Unheard.LEFT
         if played.end is PlayEnd.NO_SOUND:
             return Unheard.NO_SOUND

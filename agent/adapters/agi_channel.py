@@ -85,6 +85,11 @@ class AgiChannel(AGI):  # type: ignore[misc]  # pyst2 ships no types
         self._ended = False
         self._buffer = b""
 
+    @property
+    def ended(self) -> bool:
+        """Whether Asterisk has ended the session, so that no command is answered any more."""
+        return self._ended
+
     def read_request(self) -> AgiRequest:
         """Read and parse the environment, up to its blank line."""
         began = monotonic()

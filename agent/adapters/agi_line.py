@@ -57,10 +57,14 @@ class AgiLine:
         before = self._rtp()
         if before is not None and before.on_hold:
             return Played(end=PlayEnd.ON_HOLD, heard_ms=0, packets=Packets(sent=0, received=None))
+        began = monotonic()
         try:
             played = self._channel.stream_file(f"bmn/{name}", keys, from_ms * SAMPLES_PER_MS)
         except AgiHangup:
-            return Played(end=PlayEnd.HUNG_UP, heard_ms=0)
+            # A hang-up during the prompt is answered, with a count. Before it, the session ends without an answer at
+            # once; later it ends so when Asterisk itself does.
+            lost = self._channel.ended and (monotonic() - began) * 1000 > WHOLE_WITHIN_MS
+            return Played(end=PlayEnd.LINE_LOST if lost else PlayEnd.HUNG_UP, heard_ms=0)
         up = not played.failed or self._is_up()
         return self._judged(played, from_ms, up, before, self._rtp())
 

@@ -231,6 +231,8 @@ class PlayEnd(StrEnum):
     NO_SOUND = "no_sound"
     ON_HOLD = "on_hold"
     """The far end has the line on hold: nothing was played, or not all of it was sent."""
+    LINE_LOST = "line_lost"
+    """Asterisk, or the connection with it, broke off while it played: nobody knows how far it came."""
     UNSENT = "unsent"
     """Asterisk played it to its end and did not send all of it, and the line is on hold neither before nor after."""
 

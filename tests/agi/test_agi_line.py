@@ -149,6 +149,31 @@ def test_a_hang_up_leaves_what_asterisk_counted(session: Session) -> None:
     assert session.result(running) == Played(end=PlayEnd.HUNG_UP, heard_ms=1_000, stopped_ms=1_000)
 
 
+@pytest.mark.parametrize(
+    ("reply", "waited_s", "end"),
+    [
+        (None, 2.0, PlayEnd.LINE_LOST),
+        (None, 0.02, PlayEnd.HUNG_UP),
+        ("511 Command Not Permitted on a dead channel", 2.0, PlayEnd.HUNG_UP),
+    ],
+    ids=["Asterisk is gone in the middle", "they had hung up before", "the line is dead"],
+)
+def test_an_asterisk_that_is_gone_leaves_nothing_known(
+    session: Session, monkeypatch: pytest.MonkeyPatch, reply: str | None, waited_s: float, end: PlayEnd
+) -> None:
+    """It tells a hang-up with a count; without one, all that is known is how long it had."""
+    line = line_of(session, "Local")
+    times = iter([100.0, 100.0 + waited_s])
+    monkeypatch.setattr("agent.adapters.agi_line.monotonic", lambda: next(times))
+    running = session.start(lambda: line.play("menu", "12"))
+    asked = session.asterisk.expect(PLAYED)
+    if reply is None:
+        session.asterisk.hang_up()
+    else:
+        asked.reply(reply)
+    assert session.result(running) == Played(end=end, heard_ms=0)
+
+
 def test_a_hang_up_on_hold_is_known_where_asterisk_still_answers(session: Session) -> None:
     """With AGIEXITONHANGUP=no it does: nothing was sent, so nothing was heard."""
     line = line_of(session)

@@ -342,6 +342,7 @@ def test_a_machine_is_no_beginning() -> None:
         (sent(PlayEnd.UNSENT, 3_000), "partial", "unsent", "rtp"),
         (sent(PlayEnd.UNSENT, 0), "not_played", "unsent", "rtp"),
         (ended(PlayEnd.HUNG_UP, 2_000), "partial", "hung_up", "count_only"),
+        (ended(PlayEnd.LINE_LOST, 0), "partial", "line_lost", None),
         (ended(PlayEnd.NO_SOUND, 0), "not_played", "no_sound", None),
     ],
 )
