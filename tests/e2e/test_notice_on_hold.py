@@ -19,6 +19,8 @@ from tests.e2e.sound import read_wav, share_heard
 from tests.e2e.test_notice import E164, EMPTY, NUMBER, REACTION_S, answers, wait_for_log, wait_for_records
 
 NOTICE = "nl/bmn/notice-acme.wav"
+TALK_S = 0.5
+"""So that there is something on the consumer's tape."""
 LOOKS = "WAIT FOR DIGIT 250"
 """What the agent software does while it waits for the end of a hold."""
 
@@ -28,6 +30,7 @@ def talk(lab: Lab, site: Site) -> Call:
     site.load_register(EMPTY)
     call = lab.place(NUMBER, campaign="energy", agent="agent-7", hold_s=None)
     call.wait_until_answered()
+    time.sleep(TALK_S)
     return call
 
 
