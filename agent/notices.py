@@ -73,15 +73,14 @@ def judged(played: Played, sound: Sound | None) -> tuple[NoticeResult, NoticeEnd
         return NoticeResult.PARTIAL, NoticeEnd.LINE_LOST
     if played.heard_ms == 0:
         return NoticeResult.NOT_PLAYED, NoticeEnd(played.end)
-    if played.end in (PlayEnd.ON_HOLD, PlayEnd.UNSENT):
+    if sound is not None and sound.silent:
+        return NoticeResult.NOT_PLAYED, NoticeEnd.SILENT_FILE
+    if played.end is not PlayEnd.COMPLETE:
         return NoticeResult.PARTIAL, NoticeEnd(played.end)
     if sound is None:
         return NoticeResult.PARTIAL, NoticeEnd.UNPROVED
-    if sound.silent:
-        return NoticeResult.NOT_PLAYED, NoticeEnd.SILENT_FILE
-    if played.end is PlayEnd.COMPLETE and played.heard_ms >= sound.milliseconds - WHOLE_WITHIN_MS:
-        return NoticeResult.HEARD, NoticeEnd.COMPLETE
-    return NoticeResult.PARTIAL, NoticeEnd(played.end)
+    whole = played.heard_ms >= sound.milliseconds - WHOLE_WITHIN_MS
+    return (NoticeResult.HEARD if whole else NoticeResult.PARTIAL), NoticeEnd.COMPLETE
 
 
 def notice_begun(story: CallStory, uniqueid: str, language: str, prompt: str, sound: Sound | None) -> Event:

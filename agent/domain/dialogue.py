@@ -37,7 +37,10 @@ class NoticeScript:
     replays: int
     corrections: int
     keys_skip_notice: bool
-    """Whether a key may cut the notice short. Then it was not heard in full, and the record says so."""
+    """Whether a key may cut the notice short. Then it was not heard in full, and the record says so.
+
+    It answers nothing: the menu comes after it.
+    """
     listen_ms: int
     """How much of a question must be heard before a key answers it; all of one that is shorter.
 

@@ -209,6 +209,8 @@ HELD = Played(end=PlayEnd.ON_HOLD, heard_ms=0, packets=Packets(sent=0, received=
         (ended(PlayEnd.COMPLETE, LONG_MS), {"missing": True}, "partial", "unproved"),
         (ended(PlayEnd.NO_SOUND, 0), {"missing": True}, "not_played", "no_sound"),
         (ended(PlayEnd.COMPLETE, LONG_MS), {"silent": True}, "not_played", "silent_file"),
+        (ended(PlayEnd.HUNG_UP, 2_000), {"silent": True}, "not_played", "silent_file"),
+        (ended(PlayEnd.HUNG_UP, 2_000), {"missing": True}, "partial", "hung_up"),
     ],
 )
 def test_what_counts_as_heard(played: Played, sounds: dict[str, bool], result: str, why: str) -> None:
