@@ -34,6 +34,7 @@ from agent.adapters.system_clock import synchronised
 from agent.choices import Choices
 from agent.clock_keeping import ClockKeeping
 from agent.config import Settings
+from agent.conversation import Notices
 from agent.domain.condition import ExpectedDialplan, Undelivered, Waiting
 from agent.domain.model import Campaign
 from agent.domain.phone_number import NUMBERING
@@ -43,7 +44,6 @@ from agent.domain.watch import Watch
 from agent.explaining import Explaining
 from agent.finishing import Finishing
 from agent.generation_keeping import GenerationKeeping
-from agent.notices import Notices
 from agent.outbox import Outbox
 from agent.registers import Registers
 from agent.registrations import Registrations

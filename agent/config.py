@@ -145,6 +145,11 @@ class AgiSettings(_Section):
     deadline_ms: Milliseconds = 1_000
     """From the arrival of a request to its answer. Keep it well below the dialplan's BMN_SCREEN_TIMEOUT."""
     shutdown_grace_ms: Milliseconds = 10_000
+    packet_ms: Annotated[int, Field(ge=10, le=200)] = 20
+    """How much sound one RTP packet to the consumer carries: more where the trunk has ``allow=alaw:40`` or use_ptime.
+
+    With less than it really is, a notice that was sent whole is recorded as ``unsent``.
+    """
 
 
 class DiallingSettings(_Section):

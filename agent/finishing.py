@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -28,6 +28,7 @@ from agent.domain.premise import Premise
 from agent.notices import NoticeEnd, notice_played
 
 _ANSWERED: Final = "ANSWER"
+_PLAYED: Final = (NoticeResult.HEARD, NoticeResult.PARTIAL)
 NOTICE_WITHIN: Final = timedelta(minutes=15)
 """A notice that has not begun by then never will: it begins when the agent's part ends."""
 ENDED_WITHIN: Final = timedelta(hours=4)
@@ -101,16 +102,30 @@ class Finishing:
         self._clock = clock
         self._looked_until: datetime | None = None
 
-    def close_open(self, deadline: Deadline) -> int:
-        """Record of each notice that was to follow, and did not begin in time, that it was not played; how many."""
+    def close_open(self, deadline: Deadline) -> Mapping[tuple[NoticeResult, NoticeEnd], int]:
+        """Record what became of notices that nothing more will be heard of; how many of each kind.
+
+        One that was to follow and did not begin in time was not played. One that began, and whose end is not on record
+        by then, was cut off with this system: some of it may have been heard, and none is known to have been.
+        """
         until = self._clock() - NOTICE_WITHIN
-        calls = self._calls.unfollowed(self._looked_until or until - _LOOKED_BACK, until)
-        stories = [story for call in calls if (story := CallStory.of(self._calls.of_call(call))) is not None]
-        events = [_not_played(story, story.uniqueid, NoticeEnd.NEVER_BEGAN) for story in stories]
-        if events:
-            self._journal.append(events, deadline)
+        since = self._looked_until or until - _LOOKED_BACK
+        never_began = [
+            _not_played(story, story.uniqueid, NoticeEnd.NEVER_BEGAN)
+            for story in self._stories(self._calls.unfollowed(since, until))
+        ]
+        cut_off = [_cut_off(story) for story in self._stories(self._calls.cut_off(since, until))]
+        if never_began or cut_off:
+            self._journal.append([*never_began, *cut_off], deadline)
         self._looked_until = until
-        return len(events)
+        counts = {
+            (NoticeResult.NOT_PLAYED, NoticeEnd.NEVER_BEGAN): len(never_began),
+            (NoticeResult.PARTIAL, NoticeEnd.AGENT_LOST): len(cut_off),
+        }
+        return {what: count for what, count in counts.items() if count}
+
+    def _stories(self, calls: Iterable[str]) -> list[CallStory]:
+        return [story for call in calls if (story := CallStory.of(self._calls.of_call(call))) is not None]
 
     def finish(self, report: FinishReport, deadline: Deadline) -> Finished | None:
         """Record the end of a call, once; None when no such call was dialled. Raises ``JournalUnavailable``."""
@@ -147,7 +162,7 @@ class Finishing:
             story = CallStory.of(self._calls.of_call(call))
             if story is None:
                 continue
-            talked = story.choices != CallChoices() or story.notice_result in (NoticeResult.HEARD, NoticeResult.PARTIAL)
+            talked = story.choices != CallChoices() or story.notice_begun is not None or story.notice_result in _PLAYED
             finished = Finished(
                 story=story,
                 answered=True if talked else None,
@@ -172,7 +187,7 @@ def _notice(story: CallStory, answered: bool, ended_by: EndedBy) -> str:
         return NOTICE_NOT_DUE
     if story.notice_result is not None:
         return story.notice_result
-    past_it = ended_by in (EndedBy.CONSUMER, EndedBy.TRANSFERRED)
+    past_it = ended_by in (EndedBy.CONSUMER, EndedBy.TRANSFERRED) and story.notice_begun is None
     return NoticeResult.NOT_PLAYED if past_it else NOTICE_TO_FOLLOW
 
 
@@ -185,6 +200,13 @@ def _notice_unless_known(story: CallStory) -> str:
 def _not_played(story: CallStory, uniqueid: str, why: NoticeEnd) -> Event:
     """The notice was due and not played: that is a record of its own, and no offer."""
     return notice_played(story, uniqueid, None, f"notice-{story.seller}", None, NoticeResult.NOT_PLAYED, why, 0)
+
+
+def _cut_off(story: CallStory) -> Event:
+    """Of the notice's beginning, with what is known of its end."""
+    assert story.notice_begun is not None
+    known: dict[str, JsonValue] = {"heard_ms": 0, "ended": NoticeEnd.AGENT_LOST, "result": NoticeResult.PARTIAL}
+    return Event.of(EventType.NOTICE_PLAYED, {**story.notice_begun.body, **known})
 
 
 def _event(finished: Finished, report: FinishReport | None = None) -> Event:

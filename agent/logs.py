@@ -62,7 +62,7 @@ EVENTS: Final = {
     GENERATION_FREED: "old loads of the register were removed from Redis, their time of grace being over",
     HEALTH_ANSWERED: "the health script found something degraded",
     KEY_PRESSED: "one key of an agent, recorded or rejected and why; applied=false: in force once Redis is back",
-    NOTICE_MISSED: "notices that were to follow the agent's part of a call, and did not begin within their time",
+    NOTICE_MISSED: "notices that were to follow a call and did not begin within their time, or began and were cut off",
     NOTICE_PLAYED: "one notice: how much was heard, what was chosen; late answers are on disk but not yet in Redis",
     JOURNAL_ANCHORED: "once an hour, how far the journal's chain goes, for bmn journal verify --expect",
     JOURNAL_REPLACED: "the journal at its path is not the one that is open: the service ends, to be started on it",

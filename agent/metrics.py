@@ -121,6 +121,10 @@ class Metrics(Watch):
         )
         for result, ended in itertools.product(NoticeResult, NoticeEnd):
             self._notices.labels(result, ended)
+        self._keyless = self._gauge(
+            "bmn_notices_without_keys_in_a_row",
+            "How many of the newest notices whose questions were heard to the end got no key at all.",
+        )
         self._dialogues = self._gauge("bmn_dialogues_open", "Consumers who are hearing a notice or answering it.")
         self._choices = self._counter("bmn_choices", "Answers and keys that are on disk.", "source", "answer")
         self._keys_rejected = self._counter("bmn_keys_rejected", "Keys of agents that were not recorded.", "rejection")
@@ -207,6 +211,14 @@ class Metrics(Watch):
     def notices_played(self, result: StrEnum, ended: StrEnum | None, count: int = 1) -> None:
         """See ``Watch``."""
         self._notices.labels(result, ended or "no_call").inc(count)
+
+    @_harmless
+    def keys_awaited(self, *, came: bool) -> None:
+        """See ``Watch``."""
+        if came:
+            self._keyless.set(0)
+        else:
+            self._keyless.inc()
 
     @_harmless
     def chosen(self, source: Source, answer: str) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from agent.domain.dialogue import NL_BMNR_NOTICE
 from deploy.lab import CallOutcome, Lab
 from deploy.lab.agent_service import AgentService, bmn
 from deploy.lab.redis_server import PrivateRedis
@@ -24,6 +25,8 @@ CAMPAIGN, CHARITY = "energy-autumn", "winter-appeal"
 REGISTERED, FREE, FREE_E164 = "0612345678", "06-87654321", "+31687654321"
 OPTED_OUT = "0687650001"
 REACTION_S = 0.5
+LISTEN_S = NL_BMNR_NOTICE.listen_ms / 1000 + REACTION_S
+"""An earlier key answers nothing."""
 ANSWERS = (
     ("menu-", "2", "into the register"),
     ("sector-", "1", "for everything"),
@@ -82,7 +85,7 @@ class Stage:
         say("the agent hangs up; the consumer hears the notice")
         for prompt, key, meaning in ANSWERS:
             call.wait_for_prompt(prompt, timeout_s=60.0)
-            time.sleep(REACTION_S)
+            time.sleep(LISTEN_S)
             call.consumer_presses(key)
             say(f"asked {prompt}, he presses {key}: {meaning}")
         call.wait_for_prompt("chosen-correct", timeout_s=60.0)

@@ -88,6 +88,8 @@ def tell_everything(metrics: Metrics) -> None:
     for result in NoticeResult:
         for ended in (*NoticeEnd, None):
             metrics.notices_played(result, ended)
+    metrics.keys_awaited(came=False)
+    metrics.keys_awaited(came=True)
     for source in Source:
         for answer in (*Answer, UNDO):
             metrics.chosen(source, answer)

@@ -13,7 +13,7 @@ Where this departs from pyst2 0.5.1 (``asterisk.agi.AGI``), and why:
 * ``result=-1`` raises nothing; it is ``AgiReply.minus_one``, and each method says what it means there.
 * ``test_hangup`` raises nothing: a hung-up channel still takes variables, and the verdict of such a call counts.
 * ``stream_file`` keeps ``endpos``; ``wait_for_digit`` tells silence from a hang-up, ``get_variable`` unset from empty.
-* ``set_variables`` is new: all variables in one command, so one round trip.
+* ``set_variables`` and ``read_functions`` are new: several in one command, so one round trip.
 
 The commands that are only inherited (``answer``, ``hangup``, ``say_digits`` and so on) run through ``execute`` below.
 ``SET VARIABLE ARRAY(A,B) "x,"`` sets B to empty, wherever the empty value stands (Asterisk 22, func_strings.c,
@@ -54,6 +54,7 @@ _COMMAND = re.compile(r"[A-Za-z ]+")
 _LANGUAGE = re.compile(r"[a-z]{2}(_[A-Z]{2})?")
 _KEYS = re.compile(r"[0-9*#A-D]*")
 _KEY_CODE = re.compile(r"[0-9]{1,2}")
+_CHANNEL_ANSWERS_S = 5.0
 _REPLY = re.compile(r"200 result=(?P<result>[^ ]*)(?: \((?P<data>.*)\))?(?: endpos=(?P<endpos>[0-9]{1,15}))?")
 
 
@@ -83,6 +84,11 @@ class AgiChannel(AGI):  # type: ignore[misc]  # pyst2 ships no types
         self._in_step = True
         self._ended = False
         self._buffer = b""
+
+    @property
+    def ended(self) -> bool:
+        """Whether Asterisk has ended the session, so that no command is answered any more."""
+        return self._ended
 
     def read_request(self) -> AgiRequest:
         """Read and parse the environment, up to its blank line."""
@@ -129,6 +135,19 @@ class AgiChannel(AGI):  # type: ignore[misc]  # pyst2 ships no types
         reply = self._exchange(f"GET VARIABLE {name}\n")
         return (reply.data or "") if reply.result == "1" else None
 
+    def read_functions(self, *names: str) -> tuple[str, ...]:
+        """The values of several functions of the channel in one command; ``""`` for what it does not know.
+
+        For values without a slash, such as numbers: else the answer is empty. The channel's own thread answers, which
+        may take its time.
+        """
+        if not all(map(_READABLE_NAME.fullmatch, names)):
+            raise UnsafeAgiValue("a function's name has a character that is not allowed")
+        expression = "/".join(f"${{{name}}}" for name in names)
+        reply = self._exchange(f'GET FULL VARIABLE "{expression}"\n', max(self._timeout_s, _CHANNEL_ANSWERS_S))
+        values = tuple((reply.data or "").split("/"))
+        return values if len(values) == len(names) else ()
+
     def verbose(self, message: str, level: int = 1) -> None:
         """Write ``message`` to Asterisk's console and log. Never a number in full."""
         self._exchange(f"VERBOSE {self._quote(message)} {int(level)}\n")
@@ -137,13 +156,16 @@ class AgiChannel(AGI):  # type: ignore[misc]  # pyst2 ships no types
         """Ask nothing: shows that the session still stands."""
         self._exchange("NOOP\n")
 
-    def stream_file(self, name: str, escape_digits: str = "", *, limit_ms: float = 120_000) -> PlayResult:
-        """Play a prompt (path without extension) until its end or one of ``escape_digits``.
+    def stream_file(
+        self, name: str, escape_digits: str = "", offset_samples: int = 0, *, limit_ms: float = 120_000
+    ) -> PlayResult:
+        """Play a prompt (path without extension), from an offset until its end or one of ``escape_digits``.
 
         ``limit_ms`` bounds the wait for Asterisk's answer. A missing file also leaves AGISTATUS at FAILURE.
         """
         _check_prompt(name, escape_digits)
-        reply = self._exchange(f'STREAM FILE {name} "{escape_digits}"\n', limit_ms / 1000)
+        offset = f" {int(offset_samples)}" if offset_samples else ""
+        reply = self._exchange(f'STREAM FILE {name} "{escape_digits}"{offset}\n', limit_ms / 1000)
         digit = None if reply.minus_one else _key(reply.result)
         return PlayResult(digit, reply.endpos_samples or 0, reply.minus_one)
 

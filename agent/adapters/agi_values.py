@@ -63,7 +63,10 @@ class AgiReply:
 
 
 class PlayResult(NamedTuple):
-    """How far a prompt was played. ``endpos_samples / 8000`` is seconds for an 8 kHz file, also when ``failed``."""
+    """How far a prompt was played. ``endpos_samples / 8000`` is seconds for an 8 kHz file, also when ``failed``.
+
+    It counts from the file's beginning, wherever the playing began.
+    """
 
     digit: str | None
     endpos_samples: int

@@ -71,11 +71,22 @@ class JournalCalls:
             f"type = '{EventType.CALL_FINISHED}' AND json_extract(body, '$.notice') = 'to_follow' "
             "AND at >= ? AND at < ? "
             "AND NOT EXISTS (SELECT 1 FROM records played WHERE played.call = records.call "
+            f"AND played.type IN ('{EventType.NOTICE_BEGUN}', '{EventType.NOTICE_PLAYED}'))"
+        )
+        return self._calls_of(where, since, before)
+
+    def cut_off(self, since: datetime, before: datetime) -> list[str]:
+        """Calls whose notice began in that time, and of which there is no record of how far it came."""
+        where = (
+            f"type = '{EventType.NOTICE_BEGUN}' AND at >= ? AND at < ? "
+            "AND NOT EXISTS (SELECT 1 FROM records played WHERE played.call = records.call "
             f"AND played.type = '{EventType.NOTICE_PLAYED}')"
         )
+        return list(dict.fromkeys(self._calls_of(where, since, before)))
+
+    def _calls_of(self, where: str, since: datetime, before: datetime) -> list[str]:
         times = tuple((moment - _EPOCH) // timedelta(microseconds=1) for moment in (since, before))
-        found = self._journal.records(where, times)
-        return [str(record.body["call"]) for record in found]
+        return [str(record.body["call"]) for record in self._journal.records(where, times)]
 
     def unfinished(self, before: datetime, limit: int) -> list[str]:
         """See ``agent.domain.ports.CallRecords``."""

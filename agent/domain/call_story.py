@@ -107,8 +107,10 @@ class CallStory:
     """Asterisk's id of the agent's channel; empty for a screening from the command line."""
     notice: Notice
     choices: CallChoices = field(default_factory=CallChoices)
+    notice_begun: Record | None = None
+    """That the notice began; None when it did not, and for calls from before there was such a record."""
     notice_result: NoticeResult | None = None
-    """The best that was played; None when the notice was not tried."""
+    """The best that was played; None when the notice was not tried, or goes on."""
     finished: Record | None = None
 
     @property
@@ -146,6 +148,8 @@ class CallStory:
     def _after(self, record: Record) -> CallStory:
         if record.type is EventType.CALL_FINISHED:
             return replace(self, finished=record)
+        if record.type is EventType.NOTICE_BEGUN:
+            return replace(self, notice_begun=record)
         if record.type is EventType.NOTICE_PLAYED:
             results = {self.notice_result, NoticeResult(str(record.body["result"]))}
             return replace(self, notice_result=next(result for result in NoticeResult if result in results))

@@ -37,7 +37,22 @@ class NoticeScript:
     replays: int
     corrections: int
     keys_skip_notice: bool
-    """Whether a key may cut the notice short. Then it was not heard in full, and the record says so."""
+    """Whether a key may cut the notice short. Then it was not heard in full, and the record says so.
+
+    It answers nothing: the menu comes after it.
+    """
+    listen_ms: int
+    """How much of a question must be heard before a key answers it; all of one that is shorter.
+
+    An earlier key is thrown away and the question goes on: it may be the second half of a doubled key, and answers
+    nothing that was heard.
+    """
+    early_keys: int
+    """After so many early keys, the rest of that prompt is played whatever keys come."""
+    hold_ms: int
+    """How long to wait for the end of a hold; then what was not heard is played."""
+    holds: int
+    """How often in one notice. After that, and on a line that stays on hold, the notice is over."""
 
 
 NL_BMNR_NOTICE: Final = NoticeScript(
@@ -58,6 +73,10 @@ NL_BMNR_NOTICE: Final = NoticeScript(
     replays=3,
     corrections=3,
     keys_skip_notice=False,
+    listen_ms=2_000,
+    early_keys=5,
+    hold_ms=20_000,
+    holds=3,
 )
 
 
@@ -70,6 +89,8 @@ class Unheard(StrEnum):
     """It hung up before it heard anything of the question."""
     NO_SOUND = "no_sound"
     """A prompt could not be played, so the consumer cannot know what he would answer."""
+    ON_HOLD = "on_hold"
+    """The line was on hold, so nobody heard all of the question."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +111,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """Say ``statement``, whatever keys come; ask ``prompts``, which any key cuts short; then wait for a key."""
+    """Say ``statement``, whatever keys come; ask ``prompts``, which a key answers; then wait for a key."""
 
     statement: tuple[str, ...] = ()
     prompts: tuple[str, ...] = ()
@@ -136,7 +157,7 @@ class Dialogue:
         match heard:
             case Unheard.HUNG_UP:
                 return self._unanswered(turn, Answer.HUNG_UP, Turn(wish=turn.wish))
-            case Unheard.LEFT | Unheard.NO_SOUND:
+            case Unheard.LEFT | Unheard.NO_SOUND | Unheard.ON_HOLD:
                 return Turn(wish=turn.wish)
             case Unheard.SILENCE:
                 return self._asked_again(turn, ())

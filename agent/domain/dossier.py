@@ -51,6 +51,10 @@ class UnknownKind(StrEnum):
     """A notice was to follow, and there is no record of it."""
     NOTICE_UNMEASURED = "notice_unmeasured"
     """Something was played, but how long the sound file is was not known."""
+    NOTICE_CUT_OFF = "notice_cut_off"
+    """The notice began, and this system broke off before it recorded how far it came."""
+    NOTICE_NOT_COUNTED = "notice_not_counted"
+    """Something was played by the count of its sound file; the packets that were sent were not counted."""
     CHOICE_NOT_APPLIED = "choice_not_applied"
     """A choice is on record, but not when it came into force in Redis."""
     LOAD_MISSING = "load_missing"
@@ -162,6 +166,18 @@ class NoticePlayed:
     prompt: str
     sha256: str | None
     """Of the sound file."""
+    proof: str | None
+    """What ``heard_ms`` rests on; None when nothing was played, and in older records."""
+    sent: int | None
+    """RTP packets; None where they were not counted."""
+    record: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeBegun:
+    """That a notice began."""
+
+    at: datetime
     record: int
 
 
@@ -225,6 +241,7 @@ class Attempt:
     ending: Ending | None
     offered: bool
     voicemail: bool
+    notices_begun: tuple[NoticeBegun, ...]
     notices: tuple[NoticePlayed, ...]
     choices: tuple[ChoiceMade, ...]
     wish: str

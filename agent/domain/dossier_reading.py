@@ -17,6 +17,7 @@ from agent.domain.dossier import (
     Entry,
     InForce,
     Load,
+    NoticeBegun,
     NoticePlayed,
     RegisterAnswer,
     RegistrarStep,
@@ -160,6 +161,9 @@ def _attempt(
         ending=None if story.finished is None else _ending(story.finished),
         offered=story.choices.offered,
         voicemail=story.choices.voicemail,
+        notices_begun=tuple(
+            NoticeBegun(at=one.at, record=one.seq) for one in of_call if one.type is EventType.NOTICE_BEGUN
+        ),
         notices=tuple(_notice(one) for one in of_call if one.type is EventType.NOTICE_PLAYED),
         choices=tuple(_choice(one, of_call) for one in of_call if one.type is EventType.CHOICE_RECORDED),
         wish=story.choices.wish.word,
@@ -285,6 +289,8 @@ def _notice(record: Record) -> NoticePlayed:
         language=_text(record, "language"),
         prompt=str(body["prompt"]),
         sha256=_text(record, "sha256"),
+        proof=_text(record, "proof"),
+        sent=_number(record, "sent"),
         record=record.seq,
     )
 

@@ -18,6 +18,10 @@ _GENERAL: Final = (
 """Holds of every dossier."""
 
 
+_CUT_OFF: Final = "agent_lost"
+"""Of a notice: ``agent.notices.NoticeEnd``, which is not of the domain."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What the journal holds around a number's own records."""
@@ -55,10 +59,14 @@ def _unknown_of(attempt: Attempt) -> Iterator[UnknownKind]:
         yield UnknownKind.FROM_COMMAND
     elif attempt.verdict is Verdict.ALLOW and ending is None:
         yield UnknownKind.NOT_FINISHED
-    if ending is not None and ending.answered and attempt.notice_due is Notice.REQUIRED and not attempt.notices:
+    if attempt.notices_begun and all(notice.ended == _CUT_OFF for notice in attempt.notices):
+        yield UnknownKind.NOTICE_CUT_OFF
+    elif ending is not None and ending.answered and attempt.notice_due is Notice.REQUIRED and not attempt.notices:
         yield UnknownKind.NOTICE_NOT_FOLLOWED
     if any(notice.heard_ms and notice.long_ms is None for notice in attempt.notices):
         yield UnknownKind.NOTICE_UNMEASURED
+    if any(notice.heard_ms and notice.sent is None for notice in attempt.notices):
+        yield UnknownKind.NOTICE_NOT_COUNTED
     if any(choice.applied_ms is None and _changes_lists(choice) for choice in attempt.choices):
         yield UnknownKind.CHOICE_NOT_APPLIED
     broken = any(one.base_generation is not None and one.base is None for one in lineage(attempt.load))

@@ -24,6 +24,7 @@ class EventType(StrEnum):
     AGENT_STOPPED = "agent.stopped"
     CALL_SCREENED = "call.screened"
     CALL_FINISHED = "call.finished"
+    NOTICE_BEGUN = "notice.begun"
     NOTICE_PLAYED = "notice.played"
     CHOICE_RECORDED = "choice.recorded"
     CHOICE_UNDONE = "choice.undone"
@@ -82,7 +83,20 @@ FIELDS: Final[Mapping[EventType, tuple[str, ...]]] = MappingProxyType(
             "notice",
             "choice",
         ),
-        EventType.NOTICE_PLAYED: (*_CALL, "language", "prompt", "sha256", "heard_ms", "long_ms", "ended", "result"),
+        EventType.NOTICE_BEGUN: (*_CALL, "language", "prompt", "sha256", "long_ms"),
+        EventType.NOTICE_PLAYED: (
+            *_CALL,
+            "language",
+            "prompt",
+            "sha256",
+            "heard_ms",
+            "long_ms",
+            "ended",
+            "result",
+            "proof",
+            "sent",
+            "received",
+        ),
         EventType.CHOICE_RECORDED: (
             *_CALL,
             "profile",
@@ -218,7 +232,7 @@ MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
         "from_generation": "the generation that was rolled back from",
         "generation": "the load of the register; null where none was asked, or none is in force",
         "head": "the link of record upto",
-        "heard_ms": "milliseconds of the notice that were played",
+        "heard_ms": "milliseconds of the notice that were played, and no more than were sent (see proof)",
         "host": "the machine's name",
         "input": "of a scrub, name, SHA-256 and rows of the call file",
         "language": "the language of the notice",
@@ -243,11 +257,13 @@ MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
         "product_group": "the group of similar products that the sale is in",
         "profile": "the law that held (agent.domain.profile)",
         "prompt": "the name of the sound file",
+        "proof": "what heard_ms rests on (agent.notices.Proof); null when nothing is known to have been played",
         "question": "what was asked (agent.domain.choice.Question)",
         "rang": "whether it rang at the consumer",
         "read_with": "versions of phonenumbers that read the load and what it builds on; null where that is not known",
         "reason": "of a verdict, why (agent.domain.model.Reason); else in somebody's words",
         "reasons": "rows that were taken out, by reason",
+        "received": "RTP packets that came meanwhile: none may be a dead line, or one that does not send silence",
         "register_sha256": "of the register's file",
         "rejected": "lines that were wrong and left out (older records have no such field)",
         "removed": "of a scrub, the file of rows that may not be called",
@@ -257,6 +273,7 @@ MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
         "scope": "everything, or one sector",
         "sector": "the sector that the campaign is in",
         "seller": "on whose behalf is called",
+        "sent": "RTP packets that were sent to the far end meanwhile; null where the line has no RTP",
         "sha256": "of the file; of a dossier, of its content",
         "since": "the day of the objection, where it was told (older records have no such field)",
         "sold_on": "the day of the sale",

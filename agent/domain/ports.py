@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from agent.domain.deadline import Deadline
 from agent.domain.journal_events import Event, Mark, Record
@@ -211,8 +211,15 @@ class CallRecords(Protocol):
     def unfinished(self, before: datetime, limit: int) -> list[str]:
         """Up to ``limit`` calls that were allowed before then and have no end, the oldest first."""
 
+    def cut_off(self, since: datetime, before: datetime) -> list[str]:
+        """Calls whose notice began in that time, and of which there is no record of how far it came."""
+
     def registering_calls(self) -> list[str]:
         """The calls in which somebody asked to be entered in the register, in order."""
+
+
+WHOLE_WITHIN_MS: Final = 100
+"""A prompt counts as heard in full when no more than this is missing: Asterisk counts whole frames of 20 ms."""
 
 
 class PlayEnd(StrEnum):
@@ -222,16 +229,38 @@ class PlayEnd(StrEnum):
     KEY = "key"
     HUNG_UP = "hung_up"
     NO_SOUND = "no_sound"
+    ON_HOLD = "on_hold"
+    """The far end has the line on hold: nothing was played, or not all of it was sent."""
+    LINE_LOST = "line_lost"
+    """Asterisk, or the connection with it, broke off while it played: nobody knows how far it came."""
+    UNSENT = "unsent"
+    """Asterisk played it to its end and did not send all of it, and the line is on hold neither before nor after."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packets:
+    """The RTP packets of a line while one prompt was played."""
+
+    sent: int
+    received: int | None
+    """None when it is not known: the far end began a new stream meanwhile, as after a hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
-    """What became of one prompt on a line."""
+    """What became of one prompt on a line, from where it was begun this time."""
 
     end: PlayEnd
     heard_ms: int
+    """By Asterisk's count of the file, and no more than was sent."""
+    unsent_ms: int = 0
+    """By Asterisk's count of the file, and not sent."""
+    stopped_ms: int = 0
+    """Where in the file it stopped, to go on from there."""
     digit: str | None = None
     """The key that ended it."""
+    packets: Packets | None = None
+    """None where the line has no RTP, or nobody could be asked: then ``heard_ms`` is Asterisk's count alone."""
 
 
 class Line(Protocol):
@@ -240,11 +269,20 @@ class Line(Protocol):
     def speak(self, language: str) -> None:
         """Play prompts in this language from now on. Raises ``LineHungUp``."""
 
-    def play(self, name: str, keys: str) -> Played:
-        """Play the prompt ``bmn/<name>`` to its end, or to the first of ``keys``."""
+    def play(self, name: str, keys: str, from_ms: int = 0) -> Played:
+        """Play the prompt ``bmn/<name>`` from there to its end, or to the first of ``keys``.
+
+        Other keys are thrown away. On a line that is on hold nothing is played.
+        """
 
     def wait_for_key(self, timeout_ms: int) -> str | None:
         """The next key; None for silence. Raises ``LineHungUp``."""
+
+    def is_on_hold(self) -> bool:
+        """Whether the far end has put the line on hold; False where that cannot be known."""
+
+    def wait_for_resumption(self, timeout_ms: int) -> bool:
+        """Wait until the line is not on hold, throwing keys away; False when it still is. Raises ``LineHungUp``."""
 
     def tell(self, result: str, choice: str) -> None:
         """Let the dialplan know how far it has come: ``BMN_NOTICE_RESULT`` and ``BMN_CHOICE``."""

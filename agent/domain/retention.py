@@ -33,6 +33,7 @@ KIND_OF: Final[Mapping[EventType, Kind | None]] = MappingProxyType(
     {
         EventType.CALL_SCREENED: Kind.CALLS,
         EventType.CALL_FINISHED: Kind.CALLS,
+        EventType.NOTICE_BEGUN: Kind.CALLS,
         EventType.NOTICE_PLAYED: Kind.CALLS,
         EventType.SCRUB_COMPLETED: Kind.CALLS,
         EventType.CHOICE_RECORDED: Kind.CHOICES,

@@ -55,6 +55,9 @@ class Watch:
     def notices_played(self, result: StrEnum, ended: StrEnum | None, count: int = 1) -> None:
         """What became of notices that were due."""
 
+    def keys_awaited(self, *, came: bool) -> None:
+        """A consumer pressed keys in a notice, or let the time of a question pass without any."""
+
     def chosen(self, source: Source, answer: str) -> None:
         """One answer is on disk: an ``Answer``, or the key ``undo``."""
 

@@ -69,7 +69,12 @@ class AgiScripts:
         """Conduct the notice on the consumer's line. ``due`` does not bind it: it talks to a person."""
         began = monotonic()
         call, *_ = (*request.arguments, "")
-        line = AgiLine(channel, (names.BMN_NOTICE_RESULT, names.BMN_CHOICE))
+        line = AgiLine(
+            channel,
+            (names.BMN_NOTICE_RESULT, names.BMN_CHOICE),
+            channel_type=request.environment.get("agi_type", ""),
+            packet_ms=self._app.settings.agi.packet_ms,
+        )
         line.tell(NoticeResult.NOT_PLAYED, Wish().word)
         self._watch.dialogue_began()
         try:
@@ -77,6 +82,8 @@ class AgiScripts:
         finally:
             self._watch.dialogue_ended()
         self._watch.notices_played(outcome.result, outcome.ended)
+        if outcome.keys_heard is not None:
+            self._watch.keys_awaited(came=outcome.keys_heard)
         unwell = outcome.failure or outcome.result is NoticeResult.NOT_PLAYED
         write = self._log.warning if unwell else self._log.info
         write(
@@ -86,6 +93,7 @@ class AgiScripts:
             ended=outcome.ended,
             heard_ms=outcome.heard_ms,
             choice=outcome.wish.word,
+            keys_heard=outcome.keys_heard,
             late=outcome.late,
             failure=outcome.failure or None,
             source=self._source,

@@ -19,7 +19,6 @@ from agent.adapters.agi_channel import AgiChannel
 from agent.adapters.agi_values import AgiRequest
 from agent.adapters.journal_key import exposed_key
 from agent.bootstrap import Application, service_state
-from agent.domain.call_story import NoticeResult
 from agent.domain.deadline import Deadline
 from agent.domain.errors import BmnError, ConfigurationError, JournalReplaced, JournalUnavailable
 from agent.domain.journal_events import Event, EventType, JsonValue
@@ -32,7 +31,6 @@ from agent.entrypoints.fastagi import FastAgiServer, Limits, Script
 from agent.entrypoints.metrics_server import MetricsServer
 from agent.entrypoints.session_log import session_observer
 from agent.metrics import Metrics
-from agent.notices import NoticeEnd
 from agent.state_metrics import StateCollector
 
 _DRAIN_EVERY_S: Final = 0.25
@@ -201,9 +199,10 @@ class Service:
                 applied = self._app.outbox.drain()
                 if monotonic() >= look_at:
                     look_at = monotonic() + _CLOSE_EVERY_S
-                    if missed := self._app.finishing.close_open(Deadline.after_ms(_RECORD_MS)):
-                        self._log.warning(logs.NOTICE_MISSED, count=missed)
-                        self._app.watch.notices_played(NoticeResult.NOT_PLAYED, NoticeEnd.NEVER_BEGAN, missed)
+                    missed = self._app.finishing.close_open(Deadline.after_ms(_RECORD_MS))
+                    for (result, ended), count in missed.items():
+                        self._log.warning(logs.NOTICE_MISSED, count=count, ended=ended)
+                        self._app.watch.notices_played(result, ended, count)
                     if closed := self._app.finishing.close_books(Deadline.after_ms(_RECORD_MS)):
                         self._log.warning(logs.CALLS_CLOSED, count=closed)
                         self._app.watch.calls_closed(closed)

@@ -130,10 +130,13 @@ class Call:
         """Return when the agent software has asked for a prompt that begins with `name`, now or soon."""
         return self.wait_for_agi(f"STREAM FILE bmn/{name}", timeout_s)
 
-    def wait_for_agi(self, command: str, timeout_s: float = 10.0) -> AmiMessage:
-        """Return when the agent software has sent an AGI command that begins so in this call, now or soon."""
+    def wait_for_agi(self, command: str, timeout_s: float = 10.0, *, nth: int = 1) -> AmiMessage:
+        """The nth AGI command of the agent software that begins so in this call, now or soon."""
         return self._wait_here(
-            lambda event: event.name == "AGIExecStart" and event.get("Command").startswith(command), command, timeout_s
+            lambda event: event.name == "AGIExecStart" and event.get("Command").startswith(command),
+            f"{command} no. {nth}",
+            timeout_s,
+            nth,
         )
 
     def _wait_here(self, wanted: Callable[[AmiMessage], bool], what: str, timeout_s: float, nth: int = 1) -> AmiMessage:
@@ -147,9 +150,17 @@ class Call:
 
         return self._pbx.ami.wait_for(is_nth, timeout_s, since=self._pbx_mark, what=f"{what} of {self.id}")
 
-    def consumer_presses(self, keys: str) -> None:
-        """The consumer presses keys on the phone; returns when they are on their way."""
-        self._press(self._consumer_channel(), keys)
+    def consumer_presses(self, keys: str, *, key_s: float = 0.1) -> None:
+        """The consumer presses keys on the phone, each for that long; returns when they are on their way."""
+        self._press(self._consumer_channel(), keys, key_s)
+
+    def consumer_holds(self) -> None:
+        """The consumer puts the caller on hold (a re-INVITE with ``sendonly``); returns when the call centre has it."""
+        self._redirect_consumer("consumer-holds", "Hold")
+
+    def consumer_resumes(self) -> None:
+        """The consumer comes back from hold; returns when the call centre has it."""
+        self._redirect_consumer("consumer-resumes", "Unhold")
 
     def consumer_hangs_up(self) -> None:
         """The consumer hangs up."""
@@ -215,11 +226,20 @@ class Call:
             agent_heard_path=self._network.recordings / f"agent-{self.id}.wav",
         )
 
-    def _press(self, channel: str, keys: str) -> None:
+    def _redirect_consumer(self, context: str, event_name: str) -> None:
+        mark = self._pbx.ami.mark()
+        self._network.ami.action("Redirect", Channel=self._consumer_channel(), Context=context, Exten="s", Priority="1")
+        self._pbx.ami.wait_for(
+            lambda event: event.name == event_name and event.get("Linkedid") == self._pbx_channel(),
+            since=mark,
+            what=f"{event_name} of {self.id}",
+        )
+
+    def _press(self, channel: str, keys: str, key_s: float = 0.1) -> None:
         for place, key in enumerate(keys):
             if place:
                 time.sleep(_BETWEEN_KEYS_S)
-            self._network.ami.action("PlayDTMF", Channel=channel, Digit=key, Duration="100")
+            self._network.ami.action("PlayDTMF", Channel=channel, Digit=key, Duration=f"{key_s * 1000:.0f}")
 
     def _phone_channel(self) -> str:
         event = self._network.ami.wait_for(

@@ -130,6 +130,32 @@ def test_an_unset_variable_is_not_an_empty_one(session: Session, reply: str, val
 
 
 @pytest.mark.parametrize(
+    ("reply", "values"),
+    [
+        ("200 result=1 (0/165)", ("0", "165")),
+        ("200 result=1 (/)", ("", "")),
+        ("200 result=1 (0/1/2)", ()),
+        ("200 result=1 ()", ()),
+        ("200 result=0", ()),
+    ],
+)
+def test_functions_are_read_together(session: Session, reply: str, values: tuple[str, ...]) -> None:
+    """In one command; an answer that does not fit is no answer."""
+    names = ("CHANNEL(rtp,hold)", "CHANNEL(rtcp,txcount)")
+    work = session.start(lambda: session.channel.read_functions(*names))
+    session.asterisk.expect('GET FULL VARIABLE "${CHANNEL(rtp,hold)}/${CHANNEL(rtcp,txcount)}"').reply(reply)
+    assert session.result(work) == values
+
+
+@pytest.mark.parametrize("name", ["", "SHELL(id)}${X", 'X"', "X\nHANGUP", "${X}", "SHELL(rm -r x)"])
+def test_what_is_read_cannot_become_another_expression(session: Session, name: str) -> None:
+    """Asterisk would work it out."""
+    with pytest.raises(UnsafeAgiValue):
+        session.channel.read_functions("CHANNEL(rtp,hold)", name)
+    assert session.asterisk.is_silent()
+
+
+@pytest.mark.parametrize(
     ("reply", "result"),
     [
         ("200 result=0 endpos=16000", PlayResult(None, 16000, False)),

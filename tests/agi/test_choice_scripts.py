@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,20 @@ import pytest
 import redis
 
 from agent import dialplan_names as names
+from agent.domain.deadline import Deadline
+from agent.domain.profile import NL_BMNR
 from deploy.lab.redis_server import PrivateRedis
 from tests.agi.fake_asterisk import FakeAsterisk, environment
 from tests.agi.test_screen_script import Site
-from tests.conftest import write_configuration
+from tests.conftest import wired, write_configuration
 from tests.waiting import until
 
 CHANNEL = "1795465754.7"
 SOUNDS = Path(__file__).parents[2] / "dialplan" / "sounds"
 KILLS = int(os.environ.get("BMN_KILLS", "25"))
 """How often the service is killed; 200 is the full measure."""
+ENOUGH = NL_BMNR.notice.listen_ms * 8
+"""Samples of a question that must be heard before a key answers it."""
 TOLD = f"SET VARIABLE ARRAY({names.BMN_NOTICE_RESULT},{names.BMN_CHOICE})"
 
 
@@ -126,9 +131,9 @@ def test_a_notice_from_beginning_to_end(site: Site) -> None:
         asterisk.expect('STREAM FILE bmn/menu-acme "0123456789*#"').reply("200 result=0 endpos=9999999")
         asterisk.expect("WAIT FOR DIGIT 5000").reply("200 result=50")
         asterisk.expect(f'{TOLD} "heard,register_charities_not_answered"').confirm()
-        asterisk.expect('STREAM FILE bmn/scope "0123456789*#"').reply("200 result=49 endpos=800")
+        asterisk.expect('STREAM FILE bmn/scope "0123456789*#"').reply(f"200 result=49 endpos={ENOUGH}")
         asterisk.expect(f'{TOLD} "heard,register_charities_not_answered"').confirm()
-        asterisk.expect('STREAM FILE bmn/charities "0123456789*#"').reply("200 result=50 endpos=800")
+        asterisk.expect('STREAM FILE bmn/charities "0123456789*#"').reply(f"200 result=50 endpos={ENOUGH}")
         asterisk.expect(f'{TOLD} "heard,register_without_charities"').confirm()
         asterisk.expect('STREAM FILE bmn/chosen-register-all ""').reply("200 result=0 endpos=800")
         asterisk.expect('STREAM FILE bmn/chosen-charities-no ""').reply("200 result=0 endpos=800")
@@ -221,12 +226,36 @@ def test_an_answer_that_cannot_be_kept_is_not_confirmed(site: Site) -> None:
         command = consumer.next()
         assert command.startswith("STREAM FILE bmn/menu-acme")
         other.execute("BEGIN IMMEDIATE")
-        consumer.asterisk.send(f"200 result={ord('1')} endpos=800\n")
+        consumer.asterisk.send(f"200 result={ord('1')} endpos={ENOUGH}\n")
         assert consumer.next() == 'STREAM FILE bmn/not-recorded-acme ""'
         consumer.asterisk.send("200 result=0 endpos=800\n")
         consumer.asterisk.expect_end()
         other.execute("ROLLBACK")
     assert site.agent.log("notice.played")[-1]["failure"]
+
+
+def test_a_notice_that_a_kill_cuts_off_has_begun(
+    tmp_path: Path, redis_url: str, prompts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in its first sound: the beginning is on disk, and the books say later what is known of the rest."""
+    site = Site(tmp_path, redis_url, BMN_SOUNDS__PATH=str(prompts))
+    with site.agent:
+        site.load("0611111111\n")
+        call = a_call(site)
+        consumer = conduct(site, call)
+        assert consumer.next() == 'STREAM FILE bmn/notice-acme ""'
+        (begun,) = site.records("type = 'notice.begun'")
+        os.kill(site.agent.pid, signal.SIGKILL)
+        consumer.hang_up()
+    assert (begun["call"], begun["prompt"], begun["uniqueid"]) == (call, "notice-acme", CHANNEL)
+    assert site.records("type = 'notice.played'") == []
+    with wired(tmp_path, redis_url) as app:
+        monkeypatch.setattr(app.finishing, "_clock", lambda: datetime.now(UTC) + timedelta(minutes=16))
+        app.finishing.close_open(Deadline.after_ms(5_000))
+    (played,) = site.records("type = 'notice.played'")
+    about = ("call", "result", "ended", "heard_ms", "prompt", "long_ms")
+    known = [call, "partial", "agent_lost", 0, "notice-acme", begun["long_ms"]]
+    assert [played[name] for name in about] == known
 
 
 # --- key and finish

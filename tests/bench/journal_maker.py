@@ -47,7 +47,7 @@ _FINISHED: Final = (
 _PLAYED: Final = (
     '{{"call":"{call}","number":"{number}","campaign":"{campaign}","seller":"{seller}","agent":"{agent}",'
     '"uniqueid":"{uniqueid}","language":"nl","prompt":"notice-acme","sha256":"{sha256}","heard_ms":9000,'
-    '"long_ms":9000,"ended":"complete","result":"heard"}}'
+    '"long_ms":9000,"ended":"complete","result":"heard","proof":"rtp","sent":450,"received":449}}'
 )
 _CHOSEN: Final = (
     '{{"call":"{call}","number":"{number}","campaign":"{campaign}","seller":"{seller}","agent":"{agent}",'

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import wave
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -25,6 +25,9 @@ from tests.conftest import REDIS_CONF, write_configuration
 SOUNDS = Path(__file__).parents[2] / "dialplan" / "sounds"
 KEPT_S = {"blocked-unsupported-country": 60.0, "notice-acme": 3.0}
 """Seconds of a prompt that are kept, where what is heard is compared with it; else half a second."""
+QUESTIONS = ("menu-", "scope", "sector-", "charities", "chosen-correct")
+QUESTION_S = 0.1
+"""Of questions: a key counts once a question was heard, and most tests are not about that."""
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +47,8 @@ def prompts() -> Iterator[Path]:
         config = write_configuration(Path(folder))
         subprocess.run([SOUNDS / "build", "--sellers", config, "--out", built], check=True, capture_output=True)
         for path in built.glob("*/bmn/*.wav"):
-            copy_prompt(path, cut / path.relative_to(built), seconds=KEPT_S.get(path.stem, 0.5))
+            kept_s = QUESTION_S if path.stem.startswith(QUESTIONS) else KEPT_S.get(path.stem, 0.5)
+            copy_prompt(path, cut / path.relative_to(built), seconds=kept_s)
         yield cut
 
 
@@ -55,6 +59,21 @@ def lab(agi_port: int, prompts: Path) -> Iterator[Lab]:
         agi = f"agi://127.0.0.1:{agi_port}"
         with Lab(Path(folder), agi=agi, sounds=[prompts]) as lab:
             yield lab
+
+
+@contextmanager
+def prompts_of_length(prompts: Path, seconds: float, *stems: str) -> Iterator[None]:
+    """Some prompts of that length, for the time of the block."""
+    cut = [path for stem in stems for path in prompts.glob(f"*/bmn/{stem}.wav")]
+    assert cut
+    kept = {path: path.read_bytes() for path in cut}
+    try:
+        for path in cut:
+            copy_prompt(prompts.parent / "built" / path.relative_to(prompts), path, seconds)
+        yield
+    finally:
+        for path, content in kept.items():
+            path.write_bytes(content)
 
 
 def copy_prompt(source: Path, target: Path, seconds: float) -> None:

@@ -19,6 +19,7 @@ from deploy.lab.ami import AmiError
 from deploy.lab.calls import Call
 from tests.e2e.conftest import Site
 from tests.e2e.test_notice import EMPTY, REACTION_S
+from tests.waiting import until
 
 KILLS = int(os.environ.get("BMN_KILLS", "5"))
 SPREAD_S = 0.03
@@ -79,6 +80,9 @@ def test_what_was_confirmed_survives_a_kill(
     assert confirmed <= set(recorded) <= set(numbers)
     with redis.Redis.from_url(site.redis.url) as client:
         keys = {number: f"bmn:{{{number[1:-4]}}}:optout:acme" for number in numbers}
-        listed = {number for number, key in keys.items() if client.sismember(key, number[-4:].lstrip("0") or "0")}
-    assert listed == set(recorded)
+
+        def listed() -> set[str]:
+            return {number for number, key in keys.items() if client.sismember(key, number[-4:].lstrip("0") or "0")}
+
+        until(lambda: listed() == set(recorded))
     print(f"{press.__name__}: {KILLS} kills, {len(confirmed)} confirmed, {len(recorded)} recorded")  # noqa: T201

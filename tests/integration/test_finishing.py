@@ -11,7 +11,8 @@ import pytest
 from agent.bootstrap import Application
 from agent.domain.call_story import NoticeResult
 from agent.domain.journal_events import EventType
-from agent.notices import NoticeEnd, notice_played
+from agent.domain.ports import Sound
+from agent.notices import NoticeEnd, notice_begun, notice_played
 from deploy.lab.agent_service import bmn
 from tests.integration.test_choices import bodies, call, finish, loaded, press, soon
 
@@ -88,8 +89,47 @@ def test_a_notice_that_never_began_is_on_record(loaded: Application, monkeypatch
     """Both hung up at once, or the service was down: after its time somebody says so, once."""
     call_id = call(loaded)
     finish(loaded, call_id)
-    assert loaded.finishing.close_open(soon()) == 0
+    assert loaded.finishing.close_open(soon()) == {}
     monkeypatch.setattr(loaded.finishing, "_clock", lambda: datetime.now(UTC) + timedelta(minutes=16))
-    assert [loaded.finishing.close_open(soon()) for _ in range(2)] == [1, 0]
+    never_began = {(NoticeResult.NOT_PLAYED, NoticeEnd.NEVER_BEGAN): 1}
+    assert [loaded.finishing.close_open(soon()) for _ in range(2)] == [never_began, {}]
     (played,) = bodies(loaded, EventType.NOTICE_PLAYED)
     assert (played["call"], played["result"], played["ended"]) == (call_id, "not_played", "never_began")
+    assert (played["proof"], played["sent"]) == (None, None), "nothing was played, so nothing is to be proved"
+
+
+@pytest.mark.parametrize("finished_first", [True, False], ids=["the call ended", "its end is not on record either"])
+def test_a_notice_that_was_cut_off_by_a_crash_is_not_one_that_never_began(
+    loaded: Application, monkeypatch: pytest.MonkeyPatch, finished_first: bool
+) -> None:
+    """What is on disk of it is its beginning: so part of it may have been heard, and 0 ms are known."""
+    call_id = call(loaded)
+    if finished_first:
+        finish(loaded, call_id)
+    begin_notice(loaded, call_id)
+    assert loaded.finishing.close_open(soon()) == {}
+    monkeypatch.setattr(loaded.finishing, "_clock", lambda: datetime.now(UTC) + timedelta(minutes=16))
+    cut_off = {(NoticeResult.PARTIAL, NoticeEnd.AGENT_LOST): 1}
+    assert [loaded.finishing.close_open(soon()) for _ in range(2)] == [cut_off, {}]
+    (played,) = bodies(loaded, EventType.NOTICE_PLAYED)
+    about = ("call", "result", "ended", "heard_ms", "prompt", "long_ms", "proof", "uniqueid")
+    assert [played[name] for name in about] == [call_id, "partial", "agent_lost", 0, "notice-acme", 9000, None, "1.8"]
+
+
+def test_a_notice_that_goes_on_is_still_to_follow(loaded: Application, tmp_path: Path) -> None:
+    """While it is being heard nobody says that it was not played, however the agent's leg ended."""
+    call_id = call(loaded)
+    begin_notice(loaded, call_id)
+    assert finish(loaded, call_id, "consumer").notice == "to_follow"
+    assert bodies(loaded, EventType.NOTICE_PLAYED) == []
+    environment = {"BMN_CONFIG": str(tmp_path / "bmn.toml")}
+    (row,) = map(json.loads, bmn("log", "--missing-offer", "--json", environment=environment).stdout.splitlines())
+    assert row["notice"] == "to_follow"
+
+
+def begin_notice(app: Application, call_id: str) -> None:
+    """What is on disk before the first sound of a notice."""
+    story = app.choices.story(call_id)
+    assert story is not None
+    sound = Sound(name="notice-acme", sha256="ab" * 32, milliseconds=9_000, silent=False)
+    app.journal.append([notice_begun(story, "1.8", "nl", "notice-acme", sound)], soon())

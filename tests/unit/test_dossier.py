@@ -19,7 +19,7 @@ from agent.domain.model import Notice, Purpose, Reason, Sector, Verdict
 from agent.domain.profile import NL_BMNR, PROFILES
 from agent.evidence import days
 from agent.finishing import EndedBy
-from agent.notices import NoticeEnd
+from agent.notices import NoticeEnd, Proof
 from tests.unit.builders import NOW, NUMBER, a_campaign
 
 CAMPAIGNS = {
@@ -238,13 +238,16 @@ def test_a_call_without_its_end_or_its_notice_says_so() -> None:
     told.add(EventType.CALL_FINISHED, NOW, **about, **ending, ended_by="agent", notice="to_follow", cause=16)
     assert kinds(told.dossier()) == {UnknownKind.NOTICE_NOT_FOLLOWED}
     played: dict[str, JsonValue] = {"prompt": "notice-acme", "result": "partial", "ended": "hung_up"}
-    told.add(EventType.NOTICE_PLAYED, NOW, **about, **played, heard_ms=4200, long_ms=9000, sha256="cd" * 32)
+    counted: dict[str, JsonValue] = {"heard_ms": 4200, "long_ms": 9000, "proof": "rtp", "sent": 210}
+    told.add(EventType.NOTICE_PLAYED, NOW, **about, **played, **counted, sha256="cd" * 32)
     offered = told.choice(Answer.OFFERED)
     wrong = told.choice(Answer.SELLER_OPTOUT)
     told.add(EventType.CHOICE_UNDONE, NOW, **about, profile="nl-bmnr", undoes=wrong, answer="seller_optout")
     attempt = told.attempt()
     assert (attempt.offered, attempt.wish) == (True, "none")
-    assert [(one.heard_ms, one.long_ms, one.result) for one in attempt.notices] == [(4200, 9000, "partial")]
+    (notice,) = attempt.notices
+    assert (notice.heard_ms, notice.long_ms, notice.result) == (4200, 9000, "partial")
+    assert (notice.proof, notice.sent) == ("rtp", 210)
     assert [(one.record, one.undone_by) for one in attempt.choices] == [(offered, None), (wrong, wrong + 1)]
     assert kinds(told.dossier()) == {UnknownKind.CHOICE_NOT_APPLIED}
     told.add(EventType.CHOICE_APPLIED, call="c1", choice=wrong, after_ms=7)
@@ -252,7 +255,26 @@ def test_a_call_without_its_end_or_its_notice_says_so() -> None:
     assert told.attempt().choices[1].applied_ms == 7
     told.choice(Answer.VOICEMAIL)
     told.add(EventType.NOTICE_PLAYED, NOW, **about, **played, heard_ms=10)
-    assert kinds(told.dossier()) == {UnknownKind.MACHINE, UnknownKind.NOTICE_UNMEASURED}
+    unproved = {UnknownKind.NOTICE_UNMEASURED, UnknownKind.NOTICE_NOT_COUNTED}
+    assert kinds(told.dossier()) == {UnknownKind.MACHINE, *unproved}
+
+
+def test_a_notice_that_was_cut_off_says_so() -> None:
+    """Begun and nothing more; then closed by the books; then, of another call, as older journals have it."""
+    told = Told()
+    told.call(Reason.NOT_REGISTERED)
+    about: dict[str, JsonValue] = {"call": "c1", "seller": "acme"}
+    ending: dict[str, JsonValue] = {"dialstatus": "ANSWER", "rang": True, "answered": True, "answered_s": 40}
+    told.add(EventType.CALL_FINISHED, NOW, **about, **ending, ended_by="agent", notice="to_follow", cause=16)
+    begun = told.add(EventType.NOTICE_BEGUN, NOW, **about, prompt="notice-acme", long_ms=9000)
+    assert kinds(told.dossier()) == {UnknownKind.NOTICE_CUT_OFF}
+    assert [one.record for one in told.attempt().notices_begun] == [begun]
+    cut_off: dict[str, JsonValue] = {"prompt": "notice-acme", "result": "partial", "ended": "agent_lost", "heard_ms": 0}
+    told.add(EventType.NOTICE_PLAYED, NOW, **about, **cut_off)
+    assert kinds(told.dossier()) == {UnknownKind.NOTICE_CUT_OFF}
+    played: dict[str, JsonValue] = {"prompt": "notice-acme", "result": "heard", "ended": "complete", "heard_ms": 9000}
+    told.add(EventType.NOTICE_PLAYED, NOW, **about, **played, long_ms=9000)
+    assert kinds(told.dossier()) == {UnknownKind.NOTICE_NOT_COUNTED}, "a record from before packets were counted"
 
 
 def test_a_screening_of_the_command_line_is_no_call() -> None:
@@ -307,6 +329,7 @@ SHOWN: dict[str, list[type[StrEnum]]] = {
     "notice": [Notice],
     "result": [NoticeResult],
     "end": [NoticeEnd],
+    "proof": [Proof],
     "ended_by": [EndedBy],
     "source": [Source],
     "question": [Question],

@@ -77,6 +77,16 @@ def test_technical_blocks_count_in_a_row_and_begin_anew_after_anything_else() ->
     assert row(metrics) == {"overloaded": 1}
 
 
+def test_notices_without_a_key_count_in_a_row_until_one_is_heard() -> None:
+    """A trunk whose keys Asterisk cannot hear looks like that; nothing is said of consumers who hung up before."""
+    metrics = make_metrics()
+    rows = []
+    for came in (False, False, True, False):
+        metrics.keys_awaited(came=came)
+        rows.append(value(metrics, "bmn_notices_without_keys_in_a_row"))
+    assert rows == [1, 2, 0, 1]
+
+
 def test_the_row_is_counted_right_from_many_threads() -> None:
     """As workers do, here with a switch between them wherever there can be one."""
     metrics = make_metrics()

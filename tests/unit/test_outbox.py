@@ -69,6 +69,10 @@ class NoCalls:
         """Not used."""
         raise AssertionError
 
+    def cut_off(self, since: datetime, before: datetime) -> list[str]:
+        """Not used."""
+        raise AssertionError
+
     def unfinished(self, before: datetime, limit: int) -> list[str]:
         """Not used."""
         raise AssertionError

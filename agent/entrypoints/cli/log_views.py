@@ -77,7 +77,9 @@ def row_of(view: View, calls: JournalCalls, record: Record, masking: Masking | N
 def _followed(calls: JournalCalls, call: str) -> str:
     """What became of a notice that was to follow the agent's part of a call."""
     story = CallStory.of(calls.of_call(call))
-    return NoticeResult.NOT_PLAYED if story is None or story.notice_result is None else story.notice_result
+    if story is None:
+        return NoticeResult.NOT_PLAYED
+    return story.notice_result or (NOTICE_TO_FOLLOW if story.notice_begun else NoticeResult.NOT_PLAYED)
 
 
 def show_json(row: Row) -> None:
