@@ -157,6 +157,9 @@ class Metrics(Watch):
             "bmn_calls_closed_unknown", "Allowed calls that got no end, and whose books were closed without one."
         )
         self._redis_connections = self._counter("bmn_redis_connections", "Connections opened for lookups.")
+        self._redis_silences = self._counter(
+            "bmn_redis_silent_connections", "Times that kept connections were found to be dead without a word."
+        )
         self._redis_errors = self._counter("bmn_redis_errors", "Failures of Redis.", "kind")
         for kind in RedisFailure:
             self._redis_errors.labels(kind)
@@ -280,6 +283,11 @@ class Metrics(Watch):
     def redis_connected(self) -> None:
         """See ``Watch``."""
         self._redis_connections.inc()
+
+    @_harmless
+    def redis_fell_silent(self) -> None:
+        """See ``Watch``."""
+        self._redis_silences.inc()
 
     @_harmless
     def redis_failed(self, error: LookupUnavailable) -> None:

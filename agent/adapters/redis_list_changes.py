@@ -39,8 +39,8 @@ class RedisListChanges:
         try:
             self._server.require_no_eviction()
         except ListsEvicted:
-            if self.applied() is not None:
-                with self._server.commands() as client:
+            with self._server.commands() as client:
+                if mark_from_text(client.get(redis_keys.APPLIED), self._journal_id) is not None:
                     client.delete(redis_keys.APPLIED)
             raise
 

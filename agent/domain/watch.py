@@ -97,5 +97,8 @@ class Watch:
     def redis_connected(self) -> None:
         """A connection for lookups was opened."""
 
+    def redis_fell_silent(self) -> None:
+        """A kept connection said nothing while a fresh one was answered."""
+
     def redis_failed(self, error: LookupUnavailable) -> None:
         """Redis could not be asked, or what it answered cannot be used."""
