@@ -19,6 +19,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from agent.domain.call_story import NoticeResult
 from agent.domain.choice import Source
+from agent.domain.condition import Loss
 from agent.domain.errors import ListsEvicted, LookupTimedOut, LookupUnavailable
 from agent.domain.model import Reason
 from agent.domain.watch import Abort, Stage, Watch
@@ -163,6 +164,11 @@ class Metrics(Watch):
         self._redis_errors = self._counter("bmn_redis_errors", "Failures of Redis.", "kind")
         for kind in RedisFailure:
             self._redis_errors.labels(kind)
+        self._redis_losses = self._counter(
+            "bmn_redis_losses", "Times that Redis was found to have lost a part of what it should hold.", "kind"
+        )
+        for loss in Loss:
+            self._redis_losses.labels(loss)
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(name, meaning, labels, registry=self.registry)
@@ -288,6 +294,11 @@ class Metrics(Watch):
     def redis_fell_silent(self) -> None:
         """See ``Watch``."""
         self._redis_silences.inc()
+
+    @_harmless
+    def redis_lost(self, loss: Loss) -> None:
+        """See ``Watch``."""
+        self._redis_losses.labels(loss).inc()
 
     @_harmless
     def redis_failed(self, error: LookupUnavailable) -> None:

@@ -7,8 +7,9 @@ connection on which it came is not used again, for its replies may belong to oth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 from agent.domain.errors import LookupUnavailable
@@ -49,6 +50,11 @@ def pack(command: Command) -> bytes:
     return b"*%d\r\n%b" % (len(words), b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words))
 
 
+def which_of(key: str, members: Iterable[int]) -> Command:
+    """Ask which of ``members`` a set has."""
+    return ["SMISMEMBER", key, *members]
+
+
 def is_flag(reply: Any) -> bool:
     """Exactly 0 or 1; ``True`` is neither."""
     return reply.__class__ is int and 0 <= reply <= 1
@@ -82,6 +88,20 @@ def _are_texts(reply: Any) -> bool:
     return reply.__class__ is list and all(map(is_text, reply))
 
 
+def _is_page(reply: Any) -> bool:
+    return (
+        reply.__class__ is list
+        and len(reply) == 2
+        and is_text(reply[0])
+        and _are_texts(reply[1])
+        and len(reply[1]) % 2 == 0
+    )
+
+
+def _is_time_to_live(reply: Any) -> bool:
+    return reply.__class__ is int and reply >= -2
+
+
 def _is_setting(reply: Any) -> bool:
     return _are_texts(reply) and len(reply) == 2  # RESP2: name and value
 
@@ -91,8 +111,10 @@ _FORMS: Final[dict[str, Check]] = {
     "GET": is_text_or_nothing,
     "HGET": is_text_or_nothing,
     "HLEN": is_size,
+    "HSCAN": _is_page,
     "HVALS": _are_texts,
     "INFO": is_text,
+    "PTTL": _is_time_to_live,
     "SCARD": is_size,
     "SISMEMBER": is_flag,
     "TIME": _are_texts,
@@ -100,9 +122,11 @@ _FORMS: Final[dict[str, Check]] = {
 
 
 def _check_of(command: Command) -> Check:
-    verb, count = str(command[0]), len(command) - 2
-    if verb == "HMGET":
-        return lambda reply: _are_texts_or_nothing(reply, count)
-    if verb == "SMISMEMBER":
-        return lambda reply: are_flags(reply, count)
-    return _FORMS[verb]
+    verb = str(command[0])
+    return _FORMS.get(verb) or _check_of_many(verb, len(command) - 2)
+
+
+@cache
+def _check_of_many(verb: str, count: int) -> Check:
+    check = {"HMGET": _are_texts_or_nothing, "SMISMEMBER": are_flags}[verb]
+    return lambda reply: check(reply, count)

@@ -50,7 +50,7 @@ def proxy(redis_url: str, redis_server: PrivateRedis) -> Iterator[RedisProxy]:
 @pytest.fixture
 def app(tmp_path: Path, proxy: RedisProxy) -> Iterator[Application]:
     """Behind it, with a register in which the number is."""
-    with wired(tmp_path, proxy.url) as app:
+    with wired(tmp_path, proxy.url, BMN_REDIS__LOOKUP_TIMEOUT_MS="2000") as app:
         load_register(app, f"{NUMBER.e164}\n")
         app.seller_lists.add_optout("bank", NUMBER, "letter", None)
         yield app
@@ -66,11 +66,11 @@ def reasons_of(app: Application, proxy: RedisProxy, verb: bytes, part: bytes, nu
     found = {}
     for kind, reply in NO_ANSWERS.items():
         altered(proxy, verb, part, reply)
-        found[kind] = reason(app, number)
+        found[kind] = reason(app, number, within_ms=10_000)
         assert last_verdict(app)["failure"] or found[kind] not in TECHNICAL, kind
         proxy.alter = lambda _words, whole: whole
         app.redis.close()
-        assert reason(app) == "registered", kind
+        assert reason(app, within_ms=10_000) == "registered", kind
     return found
 
 
@@ -85,7 +85,9 @@ def test_a_membership_that_is_neither_0_nor_1_blocks(app: Application, proxy: Re
 def test_a_size_or_roster_of_another_form_blocks(app: Application, proxy: RedisProxy, verb: bytes) -> None:
     """A number that is on no list, so that only the form of the answer speaks against it; a size of 2 is a size."""
     found = reasons_of(app, proxy, verb, b"", FREE)
-    assert {kind: why for kind, why in found.items() if why != "lookup_unavailable"} == {}
+    two = found.pop("two")
+    assert two in TECHNICAL
+    assert found == dict.fromkeys(found, "lookup_unavailable")
 
 
 @pytest.mark.parametrize("key", [b"bmn:applied", b"bmn:current:nl-bmnr"])
@@ -144,8 +146,8 @@ def test_a_scrub_takes_nothing_else_for_an_answer(
 
 def test_an_explanation_says_that_it_does_not_know(app: Application, proxy: RedisProxy) -> None:
     """And not that the number is on no list."""
-    for kind, reply in NO_ANSWERS.items():
-        altered(proxy, b"SISMEMBER", b"", reply)
+    for kind, reply in {**NO_ANSWERS, "list": b"*2\r\n:0\r\n:0\r\n"}.items():
+        altered(proxy, b"SMISMEMBER", b"", reply)
         explanation = explaining(app).explain(NUMBER, ["energy"], 1_000)
         assert explanation.unavailable, kind
         assert {entry.blocked for entry in explanation.register} == {None}, kind
