@@ -32,6 +32,11 @@ class RedisProxy:
         return f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
 
     @property
+    def swallowed(self) -> int:
+        """Commands that were dropped so far."""
+        return sum(line.swallowed for line in self._lines)
+
+    @property
     def accepted(self) -> int:
         """Connections so far."""
         return len(self._lines)
@@ -71,6 +76,7 @@ class _Line:
 
     def __init__(self, proxy: RedisProxy, client: socket.socket, upstream: Path, *, silent: bool) -> None:
         self.silent = silent
+        self.swallowed = 0
         self._proxy = proxy
         self._client = client
         self._server = socket.socket(socket.AF_UNIX)
@@ -89,7 +95,9 @@ class _Line:
     def _forth(self) -> None:
         with contextlib.suppress(OSError, ValueError), self._client.makefile("rb") as stream:
             while frame := read_frame(stream):
-                if not self.silent:
+                if self.silent:
+                    self.swallowed += 1
+                else:
                     self._asked.append(words_of(frame))
                     self._server.sendall(frame)
         self.close()

@@ -29,6 +29,8 @@ _PATIENCE_SHARE: Final = 1 / 3
 """For how long a kept connection may say nothing: at most, and as a share of the time that there is."""
 _SLICE_S: Final = 0.02
 """How often those who go on waiting look whether silence was proved."""
+_IN_ORDER_S: Final = 0.01
+"""Within which the older of two answers comes, should something on the way let the newer one pass."""
 _LEAST_S: Final = 0.001
 
 
@@ -143,17 +145,17 @@ class KeptConnections:
 
     def _ask_kept(self, kept: Kept, reading: Reading, deadline: Deadline) -> list[Any]:
         silences, sent_at = self._silences, monotonic()
+        patience_s = min(_PATIENCE_S, deadline.remaining_s() * _PATIENCE_SHARE)
         kept.send(reading)
         with contextlib.suppress(_SaysNothingError):
-            patience_s = min(_PATIENCE_S, deadline.remaining_s() * _PATIENCE_SHARE)
             return self._received(kept, reading, deadline, patience_s)
         while self._silences == silences:
-            if self._asking_twice.acquire(blocking=False):
+            left_s = deadline.remaining_s()
+            if left_s > patience_s and self._asking_twice.acquire(blocking=False):
                 try:
                     return self._ask_twice(kept, reading, deadline, sent_at)
                 finally:
                     self._asking_twice.release()
-            left_s = deadline.remaining_s()
             if kept.has_something(min(_SLICE_S, left_s)) or not left_s:
                 return self._received(kept, reading, deadline)
         kept.connection.disconnect()
@@ -162,7 +164,7 @@ class KeptConnections:
     def _ask_twice(self, kept: Kept, reading: Reading, deadline: Deadline, sent_at: float) -> list[Any]:
         try:
             replies = self._ask_afresh(reading, deadline)
-            if not kept.has_something(0):
+            if not kept.has_something(_IN_ORDER_S):
                 self._suspect_until = sent_at
                 self._silences += 1
                 self._fell_silent()
