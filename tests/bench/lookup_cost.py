@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,8 @@ def _bare(app: Application, client: Any) -> Callable[[PhoneNumber], object]:
 
     def ask(number: PhoneNumber) -> list[Any]:
         deadline = Deadline.after_ms(5_000)
-        names = [*list_names(campaign), *(f"g:{generation}:{item}" for item in relevant_lists(campaign))]
+        ours = chain.from_iterable(list_names(campaign))
+        names = [*ours, *(f"g:{generation}:{item}" for item in relevant_lists(campaign))]
         commands = [
             ("GET", redis_keys.APPLIED),
             *(("SISMEMBER", redis_keys.list_set(number.prefix, name), number.suffix) for name in names),
