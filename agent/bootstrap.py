@@ -26,6 +26,7 @@ from agent.adapters.redis_connection import RedisServer
 from agent.adapters.redis_generations import RedisGenerations
 from agent.adapters.redis_list_changes import RedisListChanges
 from agent.adapters.redis_lists import RedisLists
+from agent.adapters.redis_losses import RedisLosses
 from agent.adapters.redis_memberships import RedisMemberships
 from agent.adapters.registration_files import CsvRegistrationFiles
 from agent.adapters.sound_files import SoundFiles
@@ -35,7 +36,7 @@ from agent.choices import Choices
 from agent.clock_keeping import ClockKeeping
 from agent.config import Settings
 from agent.conversation import Notices
-from agent.domain.condition import ExpectedDialplan, Undelivered, Waiting
+from agent.domain.condition import ExpectedDialplan, Loss, Undelivered, Waiting
 from agent.domain.model import Campaign
 from agent.domain.phone_number import NUMBERING
 from agent.domain.ports import Progress
@@ -69,6 +70,11 @@ def now_utc() -> datetime:
     return datetime.now(UTC)
 
 
+def _tell_loss(watch: Watch, loss: Loss) -> None:
+    logs.logger().error(logs.LISTS_LOST, what=loss)
+    watch.redis_lost(loss)
+
+
 def _log_restart(why: str) -> None:
     logs.logger().error(logs.OUTBOX_RESTARTED, why=why)
 
@@ -82,6 +88,7 @@ class Application:
     journal: SqliteJournal
     history: JournalHistory
     redis: RedisServer
+    losses: RedisLosses
     outbox: Outbox
     unassigned: UnassignedObjections
     screening: Screening
@@ -129,7 +136,9 @@ def bootstrap(
     journal = SqliteJournal(place.path, place.key_path, create=create_journal, progress=progress, watch=watch)
     redis = _redis(settings, watch)
     calls = JournalCalls(journal)
-    outbox = Outbox(journal, calls, RedisListChanges(redis, journal.id, journal.mark), now_utc, _log_restart)
+    losses = RedisLosses(redis, journal.id, partial(_tell_loss, watch))
+    changes = RedisListChanges(redis, journal.id, journal.mark, losses)
+    outbox = Outbox(journal, calls, changes, now_utc, _log_restart)
     generations = RedisGenerations(redis)
     by = getpass.getuser()
     campaigns = settings.domain_campaigns()
@@ -142,10 +151,11 @@ def bootstrap(
         journal=journal,
         history=JournalHistory(journal),
         redis=redis,
+        losses=losses,
         outbox=outbox,
         unassigned=unassigned,
         screening=Screening(
-            lists=RedisLists(redis, journal.id, journal.mark),
+            lists=RedisLists(redis, journal.id, journal.mark, losses),
             journal=journal,
             outbox=outbox,
             unassigned=unassigned,
@@ -256,7 +266,7 @@ def scrubbing(app: Application) -> Scrubbing:
     from agent.scrubbing import Scrubbing
 
     return Scrubbing(
-        lists=RedisBulkLists(app.redis, app.journal.id, app.journal.mark),
+        lists=RedisBulkLists(app.redis, app.journal.id, app.journal.mark, app.losses),
         journal=app.journal,
         outbox=app.outbox,
         unassigned=app.unassigned,
@@ -359,7 +369,8 @@ def _service_is_well(settings: Settings, dialplan: ExpectedDialplan) -> bool:
 
 def _waiting(settings: Settings, redis: RedisServer) -> Waiting:
     with SqliteJournal(settings.journal.path, settings.journal.key_path, create=False, progress=None) as journal:
-        mark = RedisListChanges(redis, journal.id, journal.mark).applied()
+        losses = RedisLosses(redis, journal.id, lambda _: None)
+        mark = RedisListChanges(redis, journal.id, journal.mark, losses).applied()
         known = mark is not None and journal.mark(mark.seq) == mark
         records = journal.list_changes(mark.seq if mark is not None and known else 0, _WAITING_COUNTED)
     return Waiting(changes=len(records), since=records[0].at if records else None)

@@ -169,6 +169,8 @@ def _disagreements(
     def unknown(what: str) -> str:
         return f"{what}: in Redis, and the journal has no record of it: run bmn rebuild"
 
+    if not found.whole:
+        yield "Redis lost a part of the sets of this number, or has more than it should: run bmn rebuild"
     for item in own:
         if not item.blocked <= found.own.get(item.profile, frozenset()):
             yield missing(f"own registration ({item.profile})", item.since, item.seq)

@@ -28,6 +28,7 @@ DASHBOARD_STOPPED: Final = "dashboard.stopped"
 GENERATION_FREED: Final = "generation.freed"
 HEALTH_ANSWERED: Final = "health.answered"
 KEY_PRESSED: Final = "key.pressed"
+LISTS_LOST: Final = "lists.lost"
 NOTICE_MISSED: Final = "notice.missed"
 NOTICE_PLAYED: Final = "notice.played"
 JOURNAL_ANCHORED: Final = "journal.anchored"
@@ -62,6 +63,8 @@ EVENTS: Final = {
     GENERATION_FREED: "old loads of the register were removed from Redis, their time of grace being over",
     HEALTH_ANSWERED: "the health script found something degraded",
     KEY_PRESSED: "one key of an agent, recorded or rejected and why; applied=false: in force once Redis is back",
+    LISTS_LOST: "Redis lost a part of the lists, or holds those of an older version; all is applied again, or no "
+    "register is in force until it was loaded again",
     NOTICE_MISSED: "notices that were to follow a call and did not begin within their time, or began and were cut off",
     NOTICE_PLAYED: "one notice: how much was heard, what was chosen; late answers are on disk but not yet in Redis",
     JOURNAL_ANCHORED: "once an hour, how far the journal's chain goes, for bmn journal verify --expect",

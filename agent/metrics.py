@@ -19,6 +19,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from agent.domain.call_story import NoticeResult
 from agent.domain.choice import Source
+from agent.domain.condition import Loss
 from agent.domain.errors import ListsEvicted, LookupTimedOut, LookupUnavailable
 from agent.domain.model import Reason
 from agent.domain.watch import Abort, Stage, Watch
@@ -161,9 +162,17 @@ class Metrics(Watch):
             "bmn_calls_closed_unknown", "Allowed calls that got no end, and whose books were closed without one."
         )
         self._redis_connections = self._counter("bmn_redis_connections", "Connections opened for lookups.")
+        self._redis_silences = self._counter(
+            "bmn_redis_silent_connections", "Times that kept connections were found to be dead without a word."
+        )
         self._redis_errors = self._counter("bmn_redis_errors", "Failures of Redis.", "kind")
         for kind in RedisFailure:
             self._redis_errors.labels(kind)
+        self._redis_losses = self._counter(
+            "bmn_redis_losses", "Times that Redis was found to have lost a part of what it should hold.", "kind"
+        )
+        for loss in Loss:
+            self._redis_losses.labels(loss)
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(name, meaning, labels, registry=self.registry)
@@ -292,6 +301,16 @@ class Metrics(Watch):
     def redis_connected(self) -> None:
         """See ``Watch``."""
         self._redis_connections.inc()
+
+    @_harmless
+    def redis_fell_silent(self) -> None:
+        """See ``Watch``."""
+        self._redis_silences.inc()
+
+    @_harmless
+    def redis_lost(self, loss: Loss) -> None:
+        """See ``Watch``."""
+        self._redis_losses.labels(loss).inc()
 
     @_harmless
     def redis_failed(self, error: LookupUnavailable) -> None:

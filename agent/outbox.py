@@ -23,6 +23,8 @@ from agent.domain.ports import CallRecords, Journal, ListChanges, Progress
 from agent.domain.standing import FOLDED_ANEW, Standing, standing
 
 _BATCH: Final = 2_000
+_RESTARTS: Final = 5
+"""In one drain; others may begin from the beginning at the same time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +69,16 @@ class Outbox:
 
         Raises ``LookupUnavailable`` or ``JournalUnavailable`` when one of them is; nothing is lost then.
         """
-        count = 0
+        count = restarts = 0
         with self._turn:
             self._lists.require_no_eviction()
+            self._lists.settle_losses()
             while True:
                 mark = self._lists.applied()
                 if mark is None or not self._knows(mark):
+                    if restarts == _RESTARTS:
+                        raise LookupUnavailable("Redis forgets how far it has come as soon as it was told")
+                    restarts += 1
                     self._restart(mark)
                     continue
                 records = self._journal.list_changes(mark.seq, _BATCH)

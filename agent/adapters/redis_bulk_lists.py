@@ -1,16 +1,16 @@
 """The lists in Redis as a scrub reads them: many numbers at once, by the rules of ``redis_lists``.
 
-The numbers of a chunk are sorted, so that those of one set stand together, and every set is asked once for all of its
-numbers (SMISMEMBER). Of most lists most sets do not exist; that is asked first, by groups of lists (EXISTS), and
-remembered for as long as Redis has applied nothing new. The register's longest list is asked straight away: it has
-nearly all of its sets.
+The numbers of a chunk are sorted, so that those of one set stand together. Of most lists most sets do not exist, which
+the rosters tell (``redis_rosters``); what they say is remembered, of our own lists for as long as Redis has applied
+nothing new. A set that must exist is asked once for all of its numbers (SMISMEMBER) and for its size, which must be
+what the roster says; one that must not exist is not asked.
 
 There may be nearly as many sets as numbers, so a command is not put together for each of them: it is that for a blank
 prefix, with the prefix filled in.
 
 What is asked of one chunk is sound for the reasons given in ``RedisLists.facts``: the mark is read first and the
-pointer last, and both stand around the whole chunk. A pointer that has moved since the run began ends the run, for its
-parts would rest on two registers.
+pointer last, and both stand around the whole chunk, as the policy does. A pointer that has moved since the run began
+ends the run, for its parts would rest on two registers.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.adapters import redis_keys
+from agent.adapters.redis_commands import NO_ANSWER, is_size
 from agent.adapters.redis_connection import RedisServer
-from agent.adapters.redis_lists import relevant_lists
+from agent.adapters.redis_lists import list_names, relevant_lists
+from agent.adapters.redis_losses import LOST, RedisLosses, Suspicion
 from agent.adapters.redis_mark import AppliedMark
-from agent.adapters.redis_values import generation_from_text
-from agent.domain.errors import ListsBehind, RegisterReplaced
+from agent.adapters.redis_rosters import LISTS, LOOKS, PREFIXES, Roster, memberships, of_generation, sizes_in
+from agent.adapters.redis_values import generation_from_text, rostered_of
+from agent.domain.errors import ListsBehind, LookupUnavailable, RegisterReplaced
 from agent.domain.journal_events import Mark
 from agent.domain.model import Campaign, Facts, Generation
 from agent.domain.phone_number import SUFFIX_DIGITS
@@ -36,6 +39,7 @@ from agent.domain.phone_number import SUFFIX_DIGITS
 _SPAN: Final = 10**SUFFIX_DIGITS
 _BATCH_COMMANDS: Final = 250
 """Of few numbers each they fit into a socket's buffer, so that Redis is at work while the next ones are made."""
+_BATCH_PREFIXES: Final = 200
 _MEMBERS: Final = np.array([b"$%d\r\n%d\r\n" % (len(str(suffix)), suffix) for suffix in range(_SPAN)])
 """Every member as Redis wants an argument, filled up with NUL to the same length."""
 _BLANK: Final = "\0"
@@ -48,41 +52,43 @@ Numbers = NDArray[np.uint64]
 class RedisBulkLists:
     """See ``agent.scrub_ports.BulkLists``. ``mark_of`` asks the journal for a record's mark."""
 
-    def __init__(self, server: RedisServer, journal_id: str, mark_of: Callable[[int], Mark | None]) -> None:
+    def __init__(
+        self, server: RedisServer, journal_id: str, mark_of: Callable[[int], Mark | None], losses: RedisLosses
+    ) -> None:
         self._server = server
         self._mark = AppliedMark(journal_id, mark_of)
+        self._losses = losses
 
     def begin(self, campaign: Campaign) -> RedisBulkRun:
         """See ``agent.scrub_ports.BulkLists``."""
-        self._server.require_no_eviction()
         (pointer,) = self._server.pipeline_read([("GET", redis_keys.current(campaign.profile))])
-        return RedisBulkRun(self._server, self._mark, campaign, pointer)
+        return RedisBulkRun(self._server, self._mark, self._losses, campaign, pointer)
 
 
 class RedisBulkRun:
-    """See ``agent.scrub_ports.BulkRun``. A code has a bit for each kind of list, in the order of ``_lists``."""
+    """See ``agent.scrub_ports.BulkRun``. A code has a bit for each kind of list: of ours, then of the register."""
 
-    def __init__(self, server: RedisServer, mark: AppliedMark, campaign: Campaign, pointer: str | None) -> None:
+    def __init__(
+        self, server: RedisServer, mark: AppliedMark, losses: RedisLosses, campaign: Campaign, pointer: str | None
+    ) -> None:
         self._server = server
         self._mark = mark
+        self._losses = losses
         self._campaign = campaign
         self._pointer = pointer
         self.generation: Generation | None = generation_from_text(pointer) if pointer is not None else None
         self._blocked = relevant_lists(campaign)
-        kinds = _lists(campaign, self.generation)
-        self._lists = [one for kind in kinds for one in kind]
+        kinds = list_names(campaign)
+        self._ours = _Rostered(LISTS, [name for kind in kinds for name in kind])
+        """Known while ``_ours_at`` is the mark."""
+        self._ours_at: str | None = None
+        self._parts = [self._ours]
         self._bits = [bit for bit, kind in enumerate(kinds) for _ in kind]
         """The bit of each list in a code: the opt-outs of all of a seller's keys share one, and so do its customers."""
-        places, longest = range(len(self._lists)), 2 * len(campaign.seller.keys) + len(self._blocked)
-        self._groups = [group for group in (places[:longest], places[longest + 1 :]) if group]
-        """Our own lists, and the register's but its longest: which of these exist is asked together."""
-        self._always = sum(1 << place for place in places[longest : longest + 1])
-        """The register's longest list, where there is one, as in ``_held``."""
-        self._keys = [_filled_in(key) for key in self._lists]
-        self._exist = _filled_in(self._exist_commands)
-        self._held: dict[bytes, int] = {}
-        """By prefix, the lists that may have a set of it, a bit for each; known while ``_held_at`` is the mark."""
-        self._held_at: str | None = None
+        if pointer is not None and self.generation is not None:
+            roster = of_generation(self.generation.id, rostered_of(pointer))
+            self._parts.append(_Rostered(roster, self._blocked))
+            self._bits += [len(kinds) + place for place in range(len(self._blocked))]
 
     def codes(self, numbers: Numbers, applied: int) -> Codes:
         """See ``agent.scrub_ports.BulkRun``."""
@@ -94,7 +100,7 @@ class RedisBulkRun:
             [("GET", redis_keys.APPLIED), ("GET", redis_keys.current(self._campaign.profile))]
         )
         if self._mark.seq(mark) < applied:
-            self._held_at = None  # brought forward again, it may have the same mark
+            self._ours_at = None  # brought forward again, it may have the same mark
             raise ListsBehind("Redis lost meanwhile what it had applied")
         if pointer != self._pointer:
             raise RegisterReplaced("another load of the register was put in force meanwhile")
@@ -117,71 +123,123 @@ class RedisBulkRun:
         (mark,) = self._server.pipeline_read([("GET", redis_keys.APPLIED)])
         if self._mark.seq(mark) < applied:
             raise ListsBehind("Redis has not yet applied all that the journal holds")
-        if mark != self._held_at:
-            self._held.clear()
-            self._held_at = mark
-
-    def _current(self) -> Any:
-        return self._server.pipeline_read([("GET", redis_keys.current(self._campaign.profile))])[0]
-
-    def _exist_commands(self, prefix: str) -> bytes:
-        """For each group, which of its lists have a set of this prefix."""
-        groups = [[self._lists[place](prefix) for place in group] for group in self._groups]
-        return b"".join(b"*%d\r\n$6\r\nEXISTS\r\n%b" % (len(keys) + 1, b"".join(keys)) for keys in groups)
-
-    def _sets_of(self, prefixes: Sequence[bytes]) -> NDArray[np.uint32]:
-        """For each prefix the lists that may have a set of it: all of a group when one of them has."""
-        unknown = [prefix for prefix in prefixes if prefix not in self._held]
-        counts = self._replies(map(self._exist, unknown), len(self._groups))
-        exist = np.fromiter(counts, dtype=np.uint16).reshape(len(unknown), len(self._groups)) > 0
-        masks = np.array([sum(1 << place for place in group) for group in self._groups], dtype=np.uint32)
-        self._held.update(zip(unknown, (exist @ masks | self._always).tolist(), strict=True))
-        return np.array([self._held[prefix] for prefix in prefixes], dtype=np.uint32)
+        if mark != self._ours_at:
+            self._ours.forget()
+            self._ours_at = mark
 
     def _ask(self, distinct: Numbers, starts: NDArray[np.intp], prefixes: Sequence[bytes]) -> Codes:
         """Which lists hold each of the ``distinct`` numbers; those of a prefix stand from its start to the next one."""
-        held, sizes = self._sets_of(prefixes), np.diff(starts, append=len(distinct))
-        asked = [held >> place & 1 == 1 for place in range(len(self._lists))]
-        members = list(_arguments(distinct % np.uint64(_SPAN), sizes.tolist()))
-        commands = (
-            b"*%d\r\n$10\r\nSMISMEMBER\r\n%b%b" % (sizes[place] + 2, key(prefixes[place]), members[place])
-            for key, of_list in zip(self._keys, asked, strict=True)
-            for place in np.flatnonzero(of_list).tolist()
+        should_be = self._should_be(prefixes)
+        counts = np.diff(starts, append=len(distinct))
+        members = list(_arguments(distinct % np.uint64(_SPAN), counts.tolist()))
+        keys = [key for part in self._parts for key in part.keys]
+        asked = [np.flatnonzero(of_list) for of_list in should_be.T]
+        replies = list(
+            self._replies(
+                b"*%d\r\n$10\r\nSMISMEMBER\r\n%b%b*2\r\n$5\r\nSCARD\r\n%b"
+                % (counts[place] + 2, key(prefixes[place]), members[place], key(prefixes[place]))
+                for key, of_list in zip(keys, asked, strict=True)
+                for place in of_list.tolist()
+            )
         )
-        answers = np.fromiter(chain.from_iterable(self._replies(commands, 1)), dtype=np.uint16)
+        places = np.concatenate(asked)
+        flags, sizes = _flags_of(replies[::2], counts[places].tolist()), _sizes_of(replies[1::2])
         codes, done = np.zeros(len(distinct), dtype=np.uint16), 0
-        for bit, of_list in zip(self._bits, asked, strict=True):
-            rows = np.flatnonzero(np.repeat(of_list, sizes))
-            codes[rows] |= answers[done : done + len(rows)] << bit
+        for bit, of_list in zip(self._bits, should_be.T, strict=True):
+            rows = np.flatnonzero(np.repeat(of_list > 0, counts))
+            codes[rows] |= flags[done : done + len(rows)] << bit
             done += len(rows)
+        for place in np.unique(places[sizes != should_be.T[should_be.T > 0]]).tolist():
+            of_set = slice(starts[place], starts[place] + counts[place])
+            suffixes = (distinct[of_set] % np.uint64(_SPAN)).tolist()
+            codes[of_set] = self._asked_again(prefixes[place].decode(), suffixes)
         return codes
 
-    def _replies(self, commands: Iterable[bytes], each: int) -> Iterator[Any]:
-        """The replies to ``commands``, of which every item holds ``each``."""
+    def _should_be(self, prefixes: Sequence[bytes]) -> NDArray[np.int64]:
+        """By prefix and list, how many members its set must have. One that must not exist is not asked."""
+        parts = [part.sizes(self._server, prefixes) for part in self._parts]
+        found = [sizes for sizes in parts if sizes is not None]
+        if len(found) < len(parts):
+            raise self._lost(prefixes[0].decode())
+        return np.hstack(found)
+
+    def _asked_again(self, prefix: str, members: Sequence[int]) -> Codes:
+        """The codes of numbers of which a set was just being changed, or is lost."""
+        asked = [(part.roster, part.names) for part in self._parts]
+        for _ in range(LOOKS):
+            answers, borne_out = memberships(self._server, prefix, members, asked)
+            if borne_out:
+                lists = [listed for of_roster in answers for listed in of_roster]
+                codes = np.zeros(len(members), dtype=np.uint16)
+                for bit, flags in zip(self._bits, lists, strict=True):
+                    codes |= np.array(flags, dtype=np.uint16) << bit
+                return codes
+        raise self._lost(prefix)
+
+    def _lost(self, prefix: str) -> LookupUnavailable:
+        """What to raise when the sets of a prefix are not what the rosters say."""
+        self._ours_at = None
+        (pointer,) = self._server.pipeline_read([("GET", redis_keys.current(self._campaign.profile))])
+        if pointer != self._pointer:
+            return RegisterReplaced("another load of the register was put in force meanwhile")
+        self._losses.suspect(Suspicion(prefix, self._ours.names))
+        self._losses.suspect(Suspicion(prefix, profile=self._campaign.profile))
+        return ListsBehind(LOST)
+
+    def _replies(self, commands: Iterable[bytes]) -> Iterator[Any]:
+        """The replies to pairs of commands."""
         left = iter(commands)
         batches = iter(lambda: list(islice(left, _BATCH_COMMANDS)), [])
-        packed = ((b"".join(batch), len(batch) * each) for batch in batches)
+        packed = ((b"".join(batch), 2 * len(batch)) for batch in batches)
         return chain.from_iterable(self._server.stream_read(packed))
 
 
-def _lists(campaign: Campaign, generation: Generation | None) -> list[list[Callable[[str], bytes]]]:
-    """The key of each list that matters to a campaign, as Redis wants an argument, as a function of the prefix.
+class _Rostered:
+    """The lists of one roster, and what it says of the prefixes that were asked."""
 
-    Lists that say the same of a number stand together; of most kinds there is one list.
-    """
-    seller, blocked, group = campaign.seller, relevant_lists(campaign), campaign.product_group or ""
-    kinds: list[list[Callable[[str], str]]] = [
-        [partial(redis_keys.optout_set, seller=key) for key in seller.keys],
-        [partial(redis_keys.customer_set, seller=key, product_group=group) for key in seller.keys],
-    ]
-    kinds += [[partial(redis_keys.own_set, profile=campaign.profile, blocked=item)] for item in blocked]
-    if generation is not None:
-        kinds += [[partial(redis_keys.register_set, generation=generation.id, blocked=item)] for item in blocked]
-    return [[partial(_key_argument, name) for name in kind] for kind in kinds]
+    def __init__(self, roster: Roster, names: Sequence[str]) -> None:
+        self.roster = roster
+        self.names = tuple(map(str, names))
+        self.keys = [_filled_in(partial(_key_argument, roster, name)) for name in self.names]
+        """The key of each list, as Redis wants an argument, as a function of the prefix."""
+        self._known: dict[bytes, tuple[int, ...]] = {}
+
+    def forget(self) -> None:
+        """The roster may have changed."""
+        self._known.clear()
+
+    def sizes(self, server: RedisServer, prefixes: Sequence[bytes]) -> NDArray[np.int64] | None:
+        """How many members the set of each list must have, by prefix; None when the roster is lost."""
+        unknown = [prefix.decode() for prefix in prefixes if prefix not in self._known]
+        some = [unknown[start : start + _BATCH_PREFIXES] for start in range(0, len(unknown), _BATCH_PREFIXES)]
+        replies = server.pipeline_read([("HMGET", self.roster.key, PREFIXES, *batch) for batch in some]) if some else ()
+        for batch, (told, *entries) in zip(some, replies, strict=True):
+            if not self.roster.bears_out((told, None), (), ()):
+                return None
+            for prefix, entry in zip(batch, entries, strict=True):
+                named = sizes_in(entry)
+                self._known[prefix.encode()] = tuple(named.get(name, 0) for name in self.names)
+        return np.array([self._known[prefix] for prefix in prefixes], dtype=np.int64)
 
 
-def _key_argument(name: Callable[[str], str], prefix: str) -> bytes:
-    raw = name(prefix).encode()
+def _flags_of(replies: Sequence[Any], counts: Sequence[int]) -> Codes:
+    """Every 0 and 1 of replies that hold so many each. Raises ``LookupUnavailable`` for anything else."""
+    if all(reply.__class__ is list for reply in replies) and [len(reply) for reply in replies] == counts:
+        flags = list(chain.from_iterable(replies))
+        if set(map(type, flags)) <= {int} and set(flags) <= {0, 1}:
+            return np.array(flags, dtype=np.uint16)
+    raise LookupUnavailable(NO_ANSWER)
+
+
+def _sizes_of(replies: Sequence[Any]) -> NDArray[np.int64]:
+    """As ``_flags_of``, of replies that are sizes."""
+    if all(map(is_size, replies)):
+        return np.array(replies, dtype=np.int64)
+    raise LookupUnavailable(NO_ANSWER)
+
+
+def _key_argument(roster: Roster, name: str, prefix: str) -> bytes:
+    raw = roster.set_key(prefix, name).encode()
     return b"$%d\r\n%b\r\n" % (len(raw), raw)
 
 

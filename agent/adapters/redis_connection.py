@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import re
-import threading
+import socket
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, cast
+from time import monotonic
+from typing import Any, Final
 
 import redis
 from redis.backoff import NoBackoff
@@ -16,14 +17,22 @@ from redis.connection import ConnectionPool
 from redis.retry import Retry
 
 from agent.adapters import redis_keys
+from agent.adapters.redis_commands import NO_ANSWER, Command, Reading, reading
+from agent.adapters.redis_kept import KeptConnections
 from agent.domain.condition import ServerMemory
 from agent.domain.deadline import Deadline
-from agent.domain.errors import ListsEvicted, LookupTimedOut, LookupUnavailable
+from agent.domain.errors import LookupTimedOut, LookupUnavailable
 from agent.domain.watch import Watch
 
 _MEMORY: Final = ("INFO", "memory")
+_ANYTHING: Final = reading([("GET", redis_keys.APPLIED)])
+"""A question that is put for the policy that is read after it."""
 _UNDER_WAY: Final = 2
 """Batches that are sent ahead of the replies that are read."""
+_IDLE_S: Final = 5.0
+"""A connection of the client that was idle for longer is replaced: it may have been forgotten on the way."""
+_KEEP_ALIVE: Final = {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
+"""Seconds, seconds and times: what is on the way does not forget a connection, and a dead peer is found out."""
 
 
 class RedisServer:
@@ -40,47 +49,43 @@ class RedisServer:
             "decode_responses": True,
             "protocol": 2,  # nothing of RESP3 is used, and its handshake is one more round trip
         }
+        if not url.startswith("unix:"):
+            options |= {"socket_keepalive": True, "socket_keepalive_options": _KEEP_ALIVE}
         self._pool = ConnectionPool.from_url(url, **options)
         # A password may stand before the host or in the query.
         self._name = re.sub(r"//.*@", "//", url.partition("?")[0])
         self.client = redis.Redis(connection_pool=self._pool)
+        self._client_used_at = monotonic()
         self._connect_timeout_ms = connect_timeout_ms
         self._command_timeout_ms = command_timeout_ms
-        self._local = threading.local()
         self._watch = watch or Watch()
+        self._kept = KeptConnections(self._connected_for_lookups, self._fell_silent)
 
-    def pipeline_read(self, commands: Sequence[Sequence[str | int]], deadline: Deadline | None = None) -> list[Any]:
-        """Send reading ``commands`` in one write and return their replies, in order: one round trip.
+    def pipeline_read(self, commands: Sequence[Command], deadline: Deadline | None = None) -> list[Any]:
+        """Ask reading ``commands``; see ``ask``."""
+        return self.ask(reading(commands), deadline)
 
-        Each thread keeps a connection. One that turns out to be dead (Redis was restarted) is replaced and the
-        commands are sent once more; only commands that change nothing may come here. Without a ``deadline``, the
-        time for commands off the dial path holds. Raises ``LookupTimedOut`` or ``LookupUnavailable``.
+    def ask(self, question: Reading, deadline: Deadline | None = None) -> list[Any]:
+        """Send ``question`` in one write and return its replies, each of its form, in order: one round trip.
+
+        The eviction policy is read last in the same round trip. Each thread keeps a connection; one that turns out to
+        be dead (Redis was restarted) or silent is replaced and the question put once more (``redis_kept``). Without a
+        ``deadline``, the time for commands off the dial path holds. Raises ``LookupTimedOut``, ``ListsEvicted`` or
+        ``LookupUnavailable``.
         """
         try:
-            return self._asked(commands, deadline or Deadline.after_ms(self._command_timeout_ms))
+            with _translated(self._name):
+                return self._kept.ask(question, deadline or Deadline.after_ms(self._command_timeout_ms))
         except LookupUnavailable as error:
             self._watch.redis_failed(error)
             raise
 
-    def _asked(self, commands: Sequence[Sequence[str | int]], deadline: Deadline) -> list[Any]:
-        kept = getattr(self._local, "connection", None)
-        if kept is not None:
-            with contextlib.suppress(redis.ConnectionError):
-                return self._exchange(kept, commands, deadline)
-        with _translated(self._name):
-            # Not counted by the pool, which would run out of them as threads come and go; it ends with its thread.
-            fresh = self._connected(deadline)
-            policy, *replies = self._exchange(fresh, [_MEMORY, *commands], deadline)
-        _refuse_eviction(policy)
-        self._watch.redis_connected()
-        self._local.connection = fresh
-        return replies
-
     def stream_read(self, batches: Iterable[tuple[bytes, int]]) -> Iterator[list[Any]]:
         """Send ``batches`` of reading commands, each as Redis wants it with how many they are; yield the replies.
 
-        A batch is under way while the replies before it are read, so that both sides have work. For each batch Redis
-        has the time for commands off the dial path. Raises ``LookupTimedOut`` or ``LookupUnavailable``.
+        The form of a reply is for the caller to check, and the policy to be read by ``ask`` afterwards. A batch is
+        under way while the replies before it are read, so that both sides have work. For each batch Redis has the time
+        for commands off the dial path. Raises ``LookupTimedOut`` or ``LookupUnavailable``.
         """
         connection: Any = None
         under_way: deque[int] = deque()
@@ -102,8 +107,17 @@ class RedisServer:
         with _translated(self._name):
             return [connection.read_response() for _ in range(count)]
 
+    def _connected_for_lookups(self, deadline: Deadline) -> Any:
+        fresh = self._connected(deadline)
+        self._watch.redis_connected()
+        return fresh
+
+    def _fell_silent(self) -> None:
+        self._watch.redis_fell_silent()
+        self._pool.disconnect(inuse_connections=False)
+
     def _connected(self, deadline: Deadline) -> Any:
-        """A new connection outside the pool."""
+        """A new connection outside the pool, which would run out of them as threads come and go."""
         fresh: Any = self._pool.connection_class(**self._pool.connection_kwargs)
         # A Redis that is stopped in mid-air still accepts connections: its silence must not outlast the deadline.
         fresh.socket_timeout = max(deadline.remaining_s(), 0.001)
@@ -112,18 +126,12 @@ class RedisServer:
         return fresh
 
     def require_no_eviction(self, deadline: Deadline | None = None) -> None:
-        """Raise ``ListsEvicted`` when Redis evicts our keys once its memory is full.
-
-        A number that was evicted would look as if it were not registered. Our lists have no time to live, so the
-        policies ``volatile-…`` leave them alone.
-        """
-        (info,) = self.pipeline_read([_MEMORY], deadline)
-        _refuse_eviction(info)
+        """Raise ``ListsEvicted`` when Redis evicts our keys once its memory is full."""
+        self.ask(_ANYTHING, deadline)
 
     def used_bytes(self, deadline: Deadline) -> int:
         """The memory that Redis uses. Raises ``LookupUnavailable``, also where it may throw numbers away."""
         (info,) = self.pipeline_read([_MEMORY], deadline)
-        _refuse_eviction(info)
         used = re.search(r"used_memory:(\d+)", info)
         return int(used[1]) if used is not None else 0
 
@@ -153,28 +161,12 @@ class RedisServer:
         ((seconds, microseconds),) = self.pipeline_read([("TIME",)])
         return datetime.fromtimestamp(int(seconds), UTC) + timedelta(microseconds=int(microseconds))
 
-    def _exchange(self, connection: Any, commands: Sequence[Sequence[str | int]], deadline: Deadline) -> list[Any]:
-        """One write, as many replies as commands. A connection that failed in any way is not used again."""
-        whole = False
-        try:
-            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-            replies = [
-                connection.read_response(timeout=max(deadline.remaining_s(), 0.001)) for _ in range(len(commands))
-            ]
-            whole = True
-            return replies
-        except redis.TimeoutError as error:
-            raise LookupTimedOut("Redis did not answer in time") from error
-        except redis.ResponseError as error:
-            raise LookupUnavailable(f"Redis answered: {error}") from error
-        finally:
-            if not whole:
-                self._local.connection = None
-                connection.disconnect()
-
     @contextlib.contextmanager
     def commands(self) -> Iterator[Any]:
         """The redis-py client, with its errors translated."""
+        if monotonic() - self._client_used_at > _IDLE_S:
+            self._pool.disconnect(inuse_connections=False)
+        self._client_used_at = monotonic()
         try:
             with _translated(self._name):
                 yield self.client
@@ -184,20 +176,8 @@ class RedisServer:
 
     def close(self) -> None:
         """Close this thread's and all pooled connections."""
-        connection = cast("Any", getattr(self._local, "connection", None))
-        if connection is not None:
-            connection.disconnect()
-            self._local.connection = None
+        self._kept.close()
         self._pool.disconnect()
-
-
-def _refuse_eviction(info: str) -> None:
-    policy = re.search(r"maxmemory_policy:(\S+)", info)
-    if policy is not None and policy[1].startswith("allkeys-"):
-        raise ListsEvicted(
-            f"Redis may evict numbers when its memory is full (maxmemory-policy {policy[1]}): "
-            "set maxmemory-policy noeviction, then run bmn rebuild"
-        )
 
 
 @contextlib.contextmanager
@@ -209,3 +189,5 @@ def _translated(name: str) -> Iterator[None]:
         raise LookupTimedOut(f"Redis at {name} did not answer in time") from error
     except (redis.RedisError, OSError) as error:
         raise LookupUnavailable(f"Redis at {name} (redis.url) cannot be used: {error}") from error
+    except UnicodeDecodeError as error:
+        raise LookupUnavailable(NO_ANSWER) from error

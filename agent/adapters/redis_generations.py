@@ -12,9 +12,16 @@ import redis
 
 from agent.adapters import redis_keys
 from agent.adapters.redis_connection import RedisServer
-from agent.adapters.redis_generation_sets import free, is_whole, memory_used, set_sizes, witness
+from agent.adapters.redis_generation_sets import (
+    free,
+    is_whole,
+    memory_used,
+    set_sizes,
+    witness,
+    write_register_roster,
+)
 from agent.adapters.redis_import_lock import ImportLock
-from agent.adapters.redis_values import entries_of, generation_from_text, generation_to_text
+from agent.adapters.redis_values import generation_from_text, generation_to_text
 from agent.domain.deadline import Deadline
 from agent.domain.errors import InputRejected, LookupUnavailable
 from agent.domain.model import Blocked, Generation
@@ -33,7 +40,7 @@ class RedisGenerations:
     def current(self, profile: str, deadline: Deadline | None = None) -> Generation | None:
         """The generation in force."""
         (pointer,) = self._server.pipeline_read([("GET", redis_keys.current(profile))], deadline)
-        return generation_from_text(pointer) if pointer else None
+        return None if pointer is None else generation_from_text(pointer)
 
     def kept(self, profile: str, deadline: Deadline | None = None) -> tuple[Generation, ...]:
         """Every complete generation, oldest load first."""
@@ -42,8 +49,8 @@ class RedisGenerations:
 
     def is_whole(self, profile: str, generation: str) -> bool:
         """See ``agent.domain.ports.Generations``."""
-        with self._server.commands() as client:
-            return is_whole(client, client.hget(redis_keys.generations(profile), generation), generation)
+        (text,) = self._server.pipeline_read([("HGET", redis_keys.generations(profile), generation)])
+        return is_whole(self._server, text, generation)
 
     def memory(self, generation: str) -> int | None:
         """See ``agent.domain.ports.Generations``."""
@@ -102,6 +109,7 @@ class _Changes:
         from agent.adapters.redis_set_commands import (  # takes long, and only loads need it
             PipelinedWriter,
             set_commands,
+            set_sizes_of,
         )
 
         total = sum(len(numbers) for numbers in lists.values())
@@ -120,7 +128,8 @@ class _Changes:
         progress("loading", total, total)
         if written != total:
             raise LookupUnavailable(f"Redis took {written} of {total} entries: the load was not put in force")
-        self._list_as_complete(generation, total, known)
+        rostered = write_register_roster(client, generation.id, set_sizes_of(generation.id, lists))
+        self._list_as_complete(generation, total, known, rostered)
 
     def derive(
         self,
@@ -136,12 +145,12 @@ class _Changes:
         def write(client: Any) -> Derived:
             known = witness(client)
             text = client.hget(redis_keys.generations(self._profile), base.id)
-            sizes = set_sizes(client, base.id)
-            if text is None or sum(sizes.values()) != entries_of(text):
+            if not is_whole(self._server, text, base.id):
                 raise LookupUnavailable(f"Redis lost a part of {base.id}: run bmn rebuild, and load the changes then")
+            sizes = set_sizes(client, redis_keys.register_sets_pattern(base.id))
             _pack_sets(client)
             difference = copy_changed(client, base.id, generation.id, sizes, added, removed, self._lock.renew, progress)
-            after = set_sizes(client, generation.id)
+            after = set_sizes(client, redis_keys.register_sets_pattern(generation.id))
             counts: Counter[Blocked] = Counter()
             for key, size in after.items():
                 counts[Blocked(key.rsplit(":", 1)[1])] += size
@@ -150,13 +159,14 @@ class _Changes:
             if counts.total() == 0:
                 raise InputRejected("these changes take every number out: an empty register is never put in force")
             derived = replace(generation, count=base.count + difference.numbers)
-            self._list_as_complete(derived, counts.total(), known)
+            rostered = write_register_roster(client, generation.id, after)
+            self._list_as_complete(derived, counts.total(), known, rostered)
             return Derived(generation=derived, counts=dict(counts), absent=difference.absent)
 
         return self._writing(generation.id, write)
 
-    def _list_as_complete(self, generation: Generation, entries: int, known: str | None) -> None:
-        text = generation_to_text(generation, entries, known)
+    def _list_as_complete(self, generation: Generation, entries: int, known: str | None, rostered: int) -> None:
+        text = generation_to_text(generation, entries, known, rostered)
 
         def queue(pipe: Any) -> None:
             pipe.hset(redis_keys.generations(self._profile), generation.id, text)

@@ -12,14 +12,21 @@ bmn:generations:PROFILE                   hash    ``register import``         id
 bmn:loading:PROFILE                       hash    ``register import``         id -> owner, of sets to be freed
                                                                                   unless their load completes
 bmn:import-lock:PROFILE                   string  ``register import``         60 s, renewed; "host pid token"
-bmn:doubts                                string  outbox                      a number: how often Redis was found to
-                                                                                  have lost something
+bmn:roster:g:GENERATION                   hash    ``register import``         until the generation is freed
+bmn:roster:lists                          hash    outbox                      for good
+bmn:doubts                                string  whoever finds a loss        a token, another one whenever Redis was
+                                                                                  found to have lost something
 bmn:applied                               string  outbox                      JOURNAL:SEQ:LINK, the last record applied
 ========================================  ======  ==========================  =======================================
 
 A telephone number ``31612345678`` is the member ``5678`` of the sets whose PREFIX is ``3161234``. Such sets hold small
 integers, at most 10,000 of them, which Redis keeps packed (2 bytes each) while ``set-max-intset-entries`` is 10,000 or
 more; ``deploy/redis.conf`` sets that. The braces put all lists of one number into one slot of a Redis Cluster.
+
+A roster says what sets there must be (``agent.adapters.redis_rosters``): PREFIX -> ``|NAME=SIZE|NAME=SIZE|``, and
+``*`` -> how many prefixes it has. ``bmn:roster:lists`` is that of the sets which the outbox writes, by the part of
+their key after ``bmn:{PREFIX}:``; in a generation's, NAME is BLOCKED. What a roster does not name does not exist.
+
 BLOCKED is a member of ``agent.domain.model.Blocked``. All of it can be rebuilt from the journal and the register file.
 """
 
@@ -33,13 +40,19 @@ APPLIED: Final = "bmn:applied"
 """Of which journal these lists are, and how far it has been applied: moves in one transaction with the lists."""
 
 DOUBTS: Final = "bmn:doubts"
-"""A load that was counted before this number grew has to be counted again."""
+"""A load that was counted while this was another one has to be counted again."""
+
+LISTS_ROSTER: Final = "bmn:roster:lists"
+"""Of the sets that the outbox writes; changes in one transaction with them."""
+
+CUSTOMERS: Final = "customer:"
+"""How the names of the only lists begin that exempt a number."""
 
 PACKED_MEMBERS: Final = 10_000
 """``set-max-intset-entries`` must be at least this for the sets to stay packed."""
 
 
-def register_set(prefix: str, generation: str, blocked: Blocked) -> str:
+def register_set(prefix: str, generation: str, blocked: Blocked | str) -> str:
     """Numbers of one generation."""
     return f"bmn:{{{prefix}}}:g:{generation}:{blocked}"
 
@@ -49,24 +62,55 @@ def register_sets_pattern(generation: str) -> str:
     return f"bmn:{{*}}:g:{generation}:*"
 
 
-def own_set(prefix: str, profile: str, blocked: Blocked) -> str:
+def register_roster(generation: str) -> str:
+    """What sets a generation has, and how many members each."""
+    return f"bmn:roster:g:{generation}"
+
+
+def list_set(prefix: str, name: str) -> str:
+    """A set that the outbox writes, by its name in the roster."""
+    return f"bmn:{{{prefix}}}:{name}"
+
+
+def list_sets_pattern() -> str:
+    """Glob over every set that the outbox writes, for SCAN."""
+    return "bmn:{*}:[oc]*"
+
+
+def prefix_and_name(key: str) -> tuple[str, str]:
+    """What ``list_set`` made ``key`` of."""
+    prefix, _, name = key.removeprefix("bmn:{").partition("}:")
+    return prefix, name
+
+
+def own_name(profile: str, blocked: Blocked) -> str:
     """Registrations taken in our own calls."""
-    return f"bmn:{{{prefix}}}:own:{profile}:{blocked}"
+    return f"own:{profile}:{blocked}"
+
+
+def optout_name(seller: str) -> str:
+    """Numbers that this seller may not call any more."""
+    return f"optout:{seller}"
+
+
+def customer_name(seller: str, product_group: str) -> str:
+    """Own customers of a seller for a product group."""
+    return f"{CUSTOMERS}{seller}:{product_group}"
+
+
+def own_set(prefix: str, profile: str, blocked: Blocked) -> str:
+    """The set of ``own_name``."""
+    return list_set(prefix, own_name(profile, blocked))
 
 
 def optout_set(prefix: str, seller: str) -> str:
-    """Numbers that this seller may not call any more."""
-    return f"bmn:{{{prefix}}}:optout:{seller}"
+    """The set of ``optout_name``."""
+    return list_set(prefix, optout_name(seller))
 
 
 def customer_set(prefix: str, seller: str, product_group: str) -> str:
-    """Own customers of a seller for a product group."""
-    return f"bmn:{{{prefix}}}:customer:{seller}:{product_group}"
-
-
-def customer_sets_pattern() -> str:
-    """Glob over every set of customers, for SCAN."""
-    return "bmn:{*}:customer:*"
+    """The set of ``customer_name``."""
+    return list_set(prefix, customer_name(seller, product_group))
 
 
 def current(profile: str) -> str:

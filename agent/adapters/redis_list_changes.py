@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
 import redis
 
 from agent.adapters import redis_keys
 from agent.adapters.redis_connection import RedisServer
-from agent.adapters.redis_generation_sets import is_still_whole
+from agent.adapters.redis_generation_sets import cast_doubt, is_still_whole, set_sizes, with_its_roster
+from agent.adapters.redis_losses import RedisLosses
+from agent.adapters.redis_rosters import rosters_by_prefix, write_roster
+from agent.adapters.redis_set_changes import SetChanges
 from agent.adapters.redis_values import mark_from_text, mark_to_text, pointer_from_text, pointer_to_text
+from agent.domain.condition import Loss
 from agent.domain.deadline import Deadline
-from agent.domain.errors import JournalUnavailable, ListsDamaged, ListsEvicted
-from agent.domain.journal_events import EventType, Mark, Record
-from agent.domain.phone_number import PhoneNumber
+from agent.domain.errors import ListsDamaged, ListsEvicted
+from agent.domain.journal_events import Mark, Record
 from agent.domain.standing import Standing
-
-_SCAN_COUNT: Final = 2_000
 
 
 class RedisListChanges:
     """See ``agent.domain.ports.ListChanges``. ``mark_of`` asks the journal for a record's mark. Thread-safe."""
 
-    def __init__(self, server: RedisServer, journal_id: str, mark_of: Callable[[int], Mark | None]) -> None:
+    def __init__(
+        self, server: RedisServer, journal_id: str, mark_of: Callable[[int], Mark | None], losses: RedisLosses
+    ) -> None:
         self._server = server
+        self._losses = losses
         self._journal_id = journal_id
         self._mark_of = mark_of
 
@@ -39,10 +44,14 @@ class RedisListChanges:
         try:
             self._server.require_no_eviction()
         except ListsEvicted:
-            if self.applied() is not None:
-                with self._server.commands() as client:
+            with self._server.commands() as client:
+                if mark_from_text(client.get(redis_keys.APPLIED), self._journal_id) is not None:
                     client.delete(redis_keys.APPLIED)
             raise
+
+    def settle_losses(self) -> None:
+        """See ``agent.domain.ports.ListChanges``."""
+        self._losses.settle()
 
     def apply(self, records: Sequence[Record], after: Mark, upto: Mark, standings: Mapping[str, Standing]) -> bool:
         """See ``agent.domain.ports.ListChanges``."""
@@ -54,26 +63,30 @@ class RedisListChanges:
             pipe.watch(*watched)
             if pipe.get(redis_keys.APPLIED) != mark_to_text(after):
                 return False
-            pointers = {profile: self._pointer(profile, records, client, pipe) for profile in profiles}
+            changes = SetChanges(records, standings)
+            if not changes.read(self._server):
+                self._give_up(pipe)
+                return False
+            pointers = {profile: self._pointer(profile, records, pipe) for profile in profiles}
             pipe.multi()
-            for record in records:
-                try:
-                    _apply(pipe, record)
-                except KeyError as error:
-                    raise JournalUnavailable(f"record {record.seq} was altered: it has no {error}") from error
-            for digits, standing in standings.items():
-                _write_standing(pipe, PhoneNumber(digits=digits.removeprefix("+")), standing)
+            changes.queue(pipe)
             for profile, pointer in pointers.items():
-                if pointer is None:
-                    pipe.delete(redis_keys.current(profile))
-                else:
-                    pipe.set(redis_keys.current(profile), pointer)
+                pointer.queue(pipe, profile)
             pipe.set(redis_keys.APPLIED, mark_to_text(upto))
             try:
                 pipe.execute()
             except redis.WatchError:
                 return False
         return True
+
+    def _give_up(self, pipe: Any) -> None:
+        """Believe the lists no more, unless they were just being changed."""
+        pipe.multi()
+        pipe.delete(redis_keys.APPLIED)
+        cast_doubt(pipe)
+        with contextlib.suppress(redis.WatchError):
+            pipe.execute()
+            self._losses.found(Loss.LISTS)
 
     def restart(self, after: Mark | None) -> None:
         """See ``agent.domain.ports.ListChanges``."""
@@ -90,26 +103,29 @@ class RedisListChanges:
         if not take_over:
             with contextlib.suppress(ListsDamaged):
                 self.applied()
-        with self._server.commands() as client, client.pipeline(transaction=True) as pipe:
-            self._begin(client, pipe, registers=True)
-            pipe.execute()
+        with self._server.commands() as client:
+            client.delete(redis_keys.APPLIED)
+        self.restart(None)
 
     def _begin(self, client: Any, pipe: Any, *, registers: bool) -> None:
         """Queue the way back to the beginning: customers go, and ``registers`` are no longer in force.
 
-        What Redis lost is not known, so every load has to be counted again.
+        What Redis lost is not known, so every load has to be counted again, and the roster begins with the sets that
+        there are. While they are counted nobody applies anything, for nobody knows where to begin.
         """
-        gone = list(client.scan_iter(match=redis_keys.customer_sets_pattern(), count=_SCAN_COUNT))
-        if registers:
-            gone += client.scan_iter(match=redis_keys.currents_pattern(), count=_SCAN_COUNT)
+        sizes = set_sizes(client, redis_keys.list_sets_pattern())
+        customers = [key for key in sizes if redis_keys.prefix_and_name(key)[1].startswith(redis_keys.CUSTOMERS)]
+        gone = [*customers, *(client.scan_iter(match=redis_keys.currents_pattern()) if registers else ())]
         pipe.multi()
         for key in gone:
+            sizes.pop(key, None)
             pipe.unlink(key)
-        pipe.incr(redis_keys.DOUBTS)
+        write_roster(pipe, redis_keys.LISTS_ROSTER, rosters_by_prefix(sizes))
+        cast_doubt(pipe)
         pipe.set(redis_keys.APPLIED, mark_to_text(Mark(journal=self._journal_id, seq=0, link="")))
 
-    def _pointer(self, profile: str, records: Sequence[Record], client: Any, pipe: Any) -> str | None:
-        """What the pointer of ``profile`` is after ``records``; None for no generation in force.
+    def _pointer(self, profile: str, records: Sequence[Record], pipe: Any) -> _Pointer:
+        """What the pointer of ``profile`` is after ``records``.
 
         A generation that Redis lost, or lost a part of, is not replaced by an older one that it still has: then no
         register is in force, which blocks, and loudly. A newer load stays in force of which a journal that was restored
@@ -120,41 +136,29 @@ class RedisListChanges:
         if pointer is not None:
             by, since = pointer_from_text(pointer, self._journal_id)
             if since > last.at and (by is None or self._mark_of(by.seq) != by):
-                return pointer
+                return _Pointer(text=pointer)
         generation, mark = str(last.body["generation"]), self._mark_of(last.seq)
         text = pipe.hget(redis_keys.generations(profile), generation)
-        return pointer_to_text(text, mark, last.at) if mark and is_still_whole(client, text, generation) else None
+        if mark is None or not is_still_whole(self._server, text, generation):
+            return _Pointer(text=None)
+        known = with_its_roster(self._server, text, generation)
+        listed = known if known != text else ""
+        return _Pointer(text=pointer_to_text(known, mark, last.at), generation=generation, listed=listed)
 
 
-def _apply(pipe: Any, record: Record) -> None:
-    """Queue what one record changes. Applying a record twice changes nothing more."""
-    body = record.body
-    match record.type:
-        case EventType.OPTOUT_ADDED:
-            number = _number(record)
-            pipe.sadd(redis_keys.optout_set(number.prefix, str(body["seller"])), number.suffix)
-        case EventType.OPTOUT_REMOVED | EventType.CHOICE_RECORDED | EventType.CHOICE_UNDONE:
-            return  # ``_write_standing`` will see to it
-        case EventType.CUSTOMER_ADDED | EventType.CUSTOMER_REMOVED:
-            number = _number(record)
-            key = redis_keys.customer_set(number.prefix, str(body["seller"]), str(body["product_group"]))
-            change = pipe.sadd if record.type is EventType.CUSTOMER_ADDED else pipe.srem
-            change(key, number.suffix)
-        case EventType.REGISTER_LOADED | EventType.REGISTER_ROLLED_BACK:
-            return  # ``_pointer`` has seen to it
-        case _:
-            raise ValueError(f"{record.type} changes no list")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pointer:
+    """The pointer of a profile as it is to be; ``text`` is None for no generation in force."""
 
+    text: str | None
+    generation: str = ""
+    listed: str = ""
+    """The generation itself, when it was given a roster; else empty."""
 
-def _write_standing(pipe: Any, number: PhoneNumber, standing: Standing) -> None:
-    """Queue what a number's own records add up to."""
-    for seller, objection in standing.optouts.items():
-        change = pipe.srem if objection is None else pipe.sadd
-        change(redis_keys.optout_set(number.prefix, seller), number.suffix)
-    for (profile, blocked), registered in standing.registrations.items():
-        change = pipe.sadd if registered else pipe.srem
-        change(redis_keys.own_set(number.prefix, profile, blocked), number.suffix)
-
-
-def _number(record: Record) -> PhoneNumber:
-    return PhoneNumber(digits=str(record.body["number"]).lstrip("+"))
+    def queue(self, pipe: Any, profile: str) -> None:
+        if self.text is None:
+            pipe.delete(redis_keys.current(profile))
+        else:
+            pipe.set(redis_keys.current(profile), self.text)
+        if self.listed:
+            pipe.hset(redis_keys.generations(profile), self.generation, self.listed)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Final
 
 from agent.adapters import redis_keys
 from agent.adapters.redis_connection import RedisServer
 from agent.adapters.redis_mark import AppliedMark
-from agent.adapters.redis_values import generation_from_text
+from agent.adapters.redis_rosters import LISTS, LOOKS, Roster, memberships, of_generation
+from agent.adapters.redis_values import generation_from_text, rostered_of
 from agent.domain.explanation import Memberships
 from agent.domain.journal_events import Mark
 from agent.domain.model import Blocked, Generation
 from agent.domain.phone_number import PhoneNumber
 
-_BLOCKED = tuple(Blocked)
+_BLOCKED: Final = tuple(Blocked)
 
 
 class RedisMemberships:
@@ -32,36 +33,48 @@ class RedisMemberships:
         groups: Collection[tuple[str, str]],
     ) -> Memberships:
         """See ``agent.explaining.Membership``."""
-        profiles, sellers, groups = list(profiles), list(sellers), list(groups)
+        for _ in range(LOOKS):
+            found = self._look(number, list(profiles), list(sellers), list(groups))
+            if found.whole:
+                break
+        return found
+
+    def _look(
+        self, number: PhoneNumber, profiles: Sequence[str], sellers: Sequence[str], groups: Sequence[tuple[str, str]]
+    ) -> Memberships:
         mark, *pointers = self._server.pipeline_read(
             [("GET", redis_keys.APPLIED), *(("GET", redis_keys.current(profile)) for profile in profiles)]
         )
         generations: dict[str, Generation | None] = {
-            profile: generation_from_text(pointer) if pointer else None
+            profile: None if pointer is None else generation_from_text(pointer)
             for profile, pointer in zip(profiles, pointers, strict=True)
         }
-        prefix, member = number.prefix, number.suffix
-        keys: list[tuple[Any, str]] = []
-        for profile, generation in generations.items():
-            keys += [(("own", profile, item), redis_keys.own_set(prefix, profile, item)) for item in _BLOCKED]
-            if generation is not None:
-                keys += [
-                    (("register", profile, item), redis_keys.register_set(prefix, generation.id, item))
-                    for item in _BLOCKED
-                ]
-        keys += [(("optout", seller), redis_keys.optout_set(prefix, seller)) for seller in sellers]
-        keys += [(("customer", *group), redis_keys.customer_set(prefix, *group)) for group in groups]
-        replies = self._server.pipeline_read([("SISMEMBER", key, member) for _, key in keys])
-        found = {place for (place, _), listed in zip(keys, replies, strict=True) if listed}
-
-        def entry(kind: str, profile: str) -> frozenset[Blocked]:
-            return frozenset(item for item in _BLOCKED if (kind, profile, item) in found)
-
+        names: dict[tuple[str, ...], str] = {
+            **{("own", profile, item): redis_keys.own_name(profile, item) for profile in profiles for item in _BLOCKED},
+            **{("optout", seller): redis_keys.optout_name(seller) for seller in sellers},
+            **{("customer", *group): redis_keys.customer_name(*group) for group in groups},
+        }
+        loaded = [
+            (profile, of_generation(generation_from_text(pointer).id, rostered_of(pointer)))
+            for profile, pointer in zip(profiles, pointers, strict=True)
+            if pointer is not None
+        ]
+        asked: list[tuple[Roster, Sequence[str]]] = [(LISTS, list(names.values()))]
+        asked += [(roster, _BLOCKED) for _, roster in loaded]
+        answers, whole = memberships(self._server, number.prefix, [number.suffix], asked)
+        own = {place for place, (listed,) in zip(names, answers[0], strict=True) if listed}
+        register = {
+            profile: frozenset(item for item, (listed,) in zip(_BLOCKED, flags, strict=True) if listed)
+            for (profile, _), flags in zip(loaded, answers[1:], strict=True)
+        }
         return Memberships(
             applied=self._mark.seq(mark),
             generations=generations,
-            register={profile: entry("register", profile) for profile in profiles},
-            own={profile: entry("own", profile) for profile in profiles},
-            optouts=frozenset(seller for seller in sellers if ("optout", seller) in found),
-            customers=frozenset(group for group in groups if ("customer", *group) in found),
+            register={profile: register.get(profile, frozenset()) for profile in profiles},
+            own={
+                profile: frozenset(item for item in _BLOCKED if ("own", profile, item) in own) for profile in profiles
+            },
+            optouts=frozenset(seller for seller in sellers if ("optout", seller) in own),
+            customers=frozenset(group for group in groups if ("customer", *group) in own),
+            whole=whole,
         )

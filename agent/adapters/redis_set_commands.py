@@ -50,6 +50,16 @@ def _slice_commands(verb: str, generation: str, blocked: Blocked, column: polars
         start += length
 
 
+def set_sizes_of(generation: str, lists: Mapping[Blocked, Numbers]) -> dict[str, int]:
+    """How many of sorted distinct numbers each set of a generation is to have, by its key."""
+    sizes = {}
+    for blocked, numbers in lists.items():
+        column = polars.Series("number", numbers, dtype=polars.UInt64)
+        for length, prefix in (column // _SPAN).rle().struct.unnest().iter_rows():
+            sizes[redis_keys.register_set(str(prefix), generation, blocked)] = length
+    return sizes
+
+
 def copy_command(key: str, copy: str) -> Chunk:
     """``COPY`` of a whole set."""
     source, target = key.encode(), copy.encode()

@@ -39,10 +39,11 @@ def mark_from_text(text: str | None, journal_id: str) -> Mark | None:
     return mark
 
 
-def generation_to_text(generation: Generation, entries: int, witness: str | None) -> str:
+def generation_to_text(generation: Generation, entries: int, witness: str | None, rostered: int) -> str:
     """One line of JSON, keys in a fixed order. ``entries`` are the members of all its sets together.
 
-    ``witness`` is what was so when they were counted (``agent.adapters.redis_generation_sets``).
+    ``witness`` is what was so when they were counted (``agent.adapters.redis_generation_sets``), ``rostered`` how many
+    prefixes its roster has.
     """
     return json.dumps(
         {
@@ -54,6 +55,7 @@ def generation_to_text(generation: Generation, entries: int, witness: str | None
             "sha256": generation.sha256,
             "entries": entries,
             "witness": witness,
+            "rostered": rostered,
         },
         separators=(",", ":"),
     )
@@ -86,6 +88,19 @@ def witness_of(text: str) -> str | None:
         return None if witness is None else str(witness)
 
 
+def rostered_of(text: str) -> int | None:
+    """How many prefixes the roster of a generation has; None for a load of an older version, which has no roster."""
+    with _reading("a generation of the register"):
+        rostered = json.loads(text).get("rostered")
+        return None if rostered is None else int(rostered)
+
+
+def with_roster(text: str, rostered: int) -> str:
+    """A generation of an older version, once it has a roster."""
+    with _reading("a generation of the register"):
+        return json.dumps({**json.loads(text), "rostered": rostered}, separators=(",", ":"))
+
+
 def pointer_to_text(generation_text: str, record: Mark, since: datetime) -> str:
     """A generation as the one in force: by which record of the journal, and since when."""
     with _reading("a generation of the register"):
@@ -105,5 +120,5 @@ def pointer_from_text(text: str, journal_id: str) -> tuple[Mark | None, datetime
 def _reading(what: str) -> Iterator[None]:
     try:
         yield
-    except (ValueError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ListsDamaged(f"{what} in Redis is damaged: run bmn rebuild") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
 from agent.domain.errors import BmnError
@@ -15,6 +16,15 @@ class AsteriskUnavailable(BmnError):
 
 class ServiceUnavailable(BmnError):
     """The FastAGI service did not answer."""
+
+
+class Loss(StrEnum):
+    """What Redis was found to have lost a part of."""
+
+    LISTS = "lists"
+    """The sets that the outbox writes, or their roster: all of the journal is applied again."""
+    REGISTER = "register"
+    """The load in force, or its roster: no register is in force until it was loaded again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

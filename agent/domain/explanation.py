@@ -29,6 +29,8 @@ class Memberships:
     """Sellers."""
     customers: frozenset[tuple[str, str]]
     """Seller and product group."""
+    whole: bool
+    """Whether Redis has the sets that it should have; else no call is allowed because of what it says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,12 +42,19 @@ class ListChanges(Protocol):
     def require_no_eviction(self) -> None:
         """Raise ``ListsEvicted`` when the lists may lose numbers. Then nothing that they hold is believed any more."""
 
+    def settle_losses(self) -> None:
+        """Look into what lookups found missing. Lists that lost something have no mark then, or no register in force.
+
+        Raises ``LookupUnavailable``.
+        """
+
     def apply(self, records: Sequence[Record], after: Mark, upto: Mark, standings: Mapping[str, Standing]) -> bool:
         """Apply ``records`` in order and move ``applied`` to ``upto``, the last of them: all or nothing.
 
         ``standings`` says how numbers (E.164) stand after them, where that does not follow from these records alone.
 
-        Returns False, with nothing changed, when ``applied`` is no longer ``after``: someone else was first.
+        Returns False when ``applied`` is no longer ``after``: someone else was first. When the lists were found to have
+        lost something, they have no mark any more. Nothing else is changed then.
         """
 
     def restart(self, after: Mark | None) -> None:

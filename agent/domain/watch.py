@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from agent.domain.choice import Source
+from agent.domain.condition import Loss
 from agent.domain.errors import LookupUnavailable
 from agent.domain.model import Reason
 
@@ -99,6 +100,12 @@ class Watch:
 
     def redis_connected(self) -> None:
         """A connection for lookups was opened."""
+
+    def redis_fell_silent(self) -> None:
+        """A kept connection said nothing while a fresh one was answered."""
+
+    def redis_lost(self, loss: Loss) -> None:
+        """Redis was found to have lost a part of what it should hold."""
 
     def redis_failed(self, error: LookupUnavailable) -> None:
         """Redis could not be asked, or what it answered cannot be used."""

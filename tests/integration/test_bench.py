@@ -16,6 +16,7 @@ from tests.bench import (
     effective_at_once,
     history,
     import_register,
+    lookup_cost,
     metrics_cost,
     national_scale,
     raced_screenings,
@@ -34,6 +35,15 @@ def test_the_import_can_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
         figures = dict(measure(5_000, Path(folder)))
     assert figures["numbers"] == "5,000"
     assert float(figures["Redis, bytes/number"]) > 0
+
+
+def test_the_cost_of_a_lookup_can_be_measured() -> None:
+    """On our side, and on that of Redis."""
+    assert [name for name, bare, ours in lookup_cost.measure(20, 2) if bare > 0 and ours > 0] == [
+        "wall",
+        "this process",
+        "Redis",
+    ]
 
 
 def test_no_verdict_is_wrong_while_loads_come_and_go() -> None:

@@ -186,11 +186,11 @@ def test_after_an_eviction_what_was_lost_is_found(tmp_path: Path, own_redis: Pri
         load_register(app, REGISTER)
         app.seller_lists.add_optout("acme", NUMBER, "letter", None)
         assert reason(app, "0612345999") == "registered"
+        generation = app.registers.status(NL_BMNR).kept[0].id
         client.config_set("maxmemory-policy", "allkeys-lru")
         with pytest.raises(LookupUnavailable, match="run bmn rebuild"):
             app.outbox.drain()  # as the service does all the time
         assert reason(app, "0612345999") == "lookup_unavailable"
-        generation = app.registers.status(NL_BMNR).kept[0].id
         client.delete(redis_keys.optout_set(NUMBER.prefix, "acme"))
         client.delete(redis_keys.register_set("3161234", generation, Blocked.ALL))
         client.config_set("maxmemory-policy", "noeviction")

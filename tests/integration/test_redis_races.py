@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from io import BytesIO
 from typing import Any
 
 import pytest
 import redis
 
-from agent.adapters import redis_generations, redis_import_lock, redis_keys, redis_list_changes, redis_values
+from agent.adapters import redis_generations, redis_import_lock, redis_keys, redis_values
+from agent.adapters.redis_commands import Reading
+from agent.adapters.redis_connection import RedisServer
 from agent.adapters.redis_generation_sets import set_sizes
 from agent.adapters.redis_generations import RedisGenerations
 from agent.adapters.redis_import_lock import ImportLock
+from agent.adapters.redis_set_changes import SetChanges
 from agent.bootstrap import Application
 from agent.domain.deadline import Deadline
 from agent.domain.errors import InputRejected, ListsBehind, LookupUnavailable
 from agent.domain.journal_events import Event, EventType
 from agent.domain.model import Blocked, Generation
+from agent.domain.phone_number import PhoneNumber
 from agent.domain.profile import NL_BMNR
 from tests.conftest import load_register, wired
 from tests.integration.test_outbox import an_optout
 from tests.integration.test_screening import NUMBER, reason
+from tests.redis_proxy import read_frame
 
 GOOD = "0612345678\n"
 PROFILE = NL_BMNR.key
 LOCK = redis_keys.import_lock(PROFILE)
+COMMANDS = 20
+"""Of a lookup: the mark, five sets of ours and three of the register, the sizes of all, two rosters, the pointer."""
+IN_THE_SAME_SET = PhoneNumber(digits="31612345679")
 NUMBERS = {Blocked.ALL: [31600000000 + step * 10_000 for step in range(4)]}
 
 
@@ -53,7 +62,7 @@ def a_generation(name: str) -> Generation:
 
 def held(client: Any, name: str) -> int:
     """How many entries of a generation Redis has."""
-    return sum(set_sizes(client, name).values())
+    return sum(set_sizes(client, redis_keys.register_sets_pattern(name)).values())
 
 
 # --- loads
@@ -211,58 +220,70 @@ def test_nobody_rolls_back_while_an_import_is_under_way(app: Application, client
 # --- applying and reading
 
 
+@pytest.mark.parametrize("after_reading", [False, True])
 def test_a_batch_that_another_process_was_faster_with_is_not_applied_again(
-    app: Application, tmp_path: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    app: Application, tmp_path: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch, after_reading: bool
 ) -> None:
-    """Between the look at the mark and the end of the transaction; the mark never goes back."""
+    """Between the look at the mark and the end of the transaction; mark and roster never go back."""
     app.outbox.drain()
     changes: Any = app.outbox._lists
     app.journal.append([an_optout()], Deadline.after_ms(1_000))
     records, after = app.journal.list_changes(0, 10), changes.applied()
     upto: Any = app.journal.mark(records[-1].seq)
-    apply, calls = redis_list_changes._apply, 0
+    read, calls = SetChanges.read, 0
 
-    def another_is_faster(pipe: Any, record: Any) -> None:
+    def another_is_faster(self: SetChanges, server: RedisServer) -> bool:
         nonlocal calls
         calls += 1
-        if calls == 1:
-            removed = {"seller": "acme", "number": NUMBER.e164, "reason": "test", "by": "test"}
-            app.journal.append([Event(EventType.OPTOUT_REMOVED, removed)], Deadline.after_ms(1_000))
-            with wired(tmp_path, redis_url) as other:
-                assert other.outbox.drain() == 2
-        apply(pipe, record)
+        if calls > 1:
+            return read(self, server)
+        found = read(self, server) if after_reading else True
+        with wired(tmp_path, redis_url) as other:
+            assert other.outbox.drain() == 1
+            other.seller_lists.add_optout("acme", IN_THE_SAME_SET, "letter", None)
+        return found if after_reading else read(self, server)
 
-    monkeypatch.setattr(redis_list_changes, "_apply", another_is_faster)
+    monkeypatch.setattr(SetChanges, "read", another_is_faster)
     assert changes.apply(records, after, upto, {}) is False
     assert changes.applied() == app.journal.mark(upto.seq + 1)
-    assert reason(app) == "register_missing"
+    assert client_entry(redis_url, NUMBER.prefix) == "|optout:acme=2|"
+    assert [reason(app), reason(app, IN_THE_SAME_SET.e164)] == ["seller_optout"] * 2
+
+
+def client_entry(redis_url: str, prefix: str) -> Any:
+    """What the roster of our own lists says of a prefix."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        return client.hget(redis_keys.LISTS_ROSTER, prefix)
 
 
 @contextmanager
 def between_replies(app: Application, position: int, happens: Callable[[], object]) -> Iterator[None]:
     """Have something happen after ``position`` commands of the next lookup; Redis promises no more than their order."""
     server: Any = app.redis
-    read = server.pipeline_read
+    ask = server.ask
     waiting = [happens]
 
-    def one_by_one(commands: Sequence[Sequence[str | int]], deadline: Deadline) -> list[Any]:
-        if not waiting or len(commands) < 3:
-            return list(read(commands, deadline))
+    def one_by_one(question: Reading, deadline: Deadline | None = None) -> list[Any]:
+        if not waiting or len(question.checks) < COMMANDS:
+            return list(ask(question, deadline))
         happens = waiting.pop()
-        before = read(commands[:position], deadline) if position else []
+        stream = BytesIO(question.packed)
+        commands = [read_frame(stream) for _ in question.checks]
+        before = Reading(b"".join(commands[:position]), question.checks[:position])
+        after = Reading(b"".join(commands[position:]), question.checks[position:])
+        replies = ask(before, deadline) if position else []
         happens()
-        after = read(commands[position:], deadline) if position < len(commands) else []
-        return [*before, *after]
+        return [*replies, *(ask(after, deadline) if position < COMMANDS else [])]
 
-    server.pipeline_read = one_by_one
+    server.ask = one_by_one
     try:
         yield
     finally:
-        del server.pipeline_read
+        del server.ask
     assert not waiting
 
 
-@pytest.mark.parametrize("position", range(11))
+@pytest.mark.parametrize("position", range(COMMANDS + 1))
 def test_an_optout_applied_during_a_lookup_is_seen_or_the_lookup_is_behind(app: Application, position: int) -> None:
     """So the mark is read before the lists."""
     load_register(app, GOOD)
@@ -278,7 +299,7 @@ def test_an_optout_applied_during_a_lookup_is_seen_or_the_lookup_is_behind(app: 
             assert facts.seller_optout
 
 
-@pytest.mark.parametrize("position", range(11))
+@pytest.mark.parametrize("position", range(COMMANDS + 1))
 def test_a_load_that_is_freed_during_a_lookup_is_not_believed(app: Application, position: int) -> None:
     """So the pointer is read after the lists: who was asked about an empty generation asks again."""
     load_register(app, GOOD)

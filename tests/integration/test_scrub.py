@@ -122,8 +122,8 @@ def test_numbers_of_many_sets_are_told_apart(app: Application, monkeypatch: pyte
     load_register(app, "".join(f"0{number},{lists[place % 4]}\n" for place, number in enumerate(spread) if place % 3))
     app.seller_lists.add_optout("acme", PhoneNumber(digits=numbers[12]), "letter", None)
     record_choice(app, f"+{numbers[33]}", "register_without_charities")
-    bulk = RedisBulkLists(app.redis, app.journal.id, app.journal.mark).begin(campaign)
-    single, state = RedisLists(app.redis, app.journal.id, app.journal.mark), app.journal.state()
+    bulk = RedisBulkLists(app.redis, app.journal.id, app.journal.mark, app.losses).begin(campaign)
+    single, state = RedisLists(app.redis, app.journal.id, app.journal.mark, app.losses), app.journal.state()
     asked = [*numbers[40:], *numbers, *numbers[:5]]
     told = [
         bulk.facts(code) for code in bulk.codes(np.array(asked, dtype=np.uint64), state.restriction_watermark).tolist()

@@ -59,7 +59,7 @@ def test_a_load_that_may_have_lost_a_part_is_counted(app: Application, client: A
     """And is not put in force when it has: then none is, which blocks."""
     first, second = two_loads(app)
     client.delete(client.keys(redis_keys.register_sets_pattern(first))[0])
-    client.incr(redis_keys.DOUBTS)
+    client.set(redis_keys.DOUBTS, "another")
     put_in_force(app, first, second)
     assert app.registers.status(NL_BMNR).current is None
     assert reason(app, NUMBER.e164) == "register_missing"
@@ -70,43 +70,63 @@ def test_beginning_anew_casts_doubt_on_every_load(app: Application, client: Any)
     _, second = two_loads(app)
     text = client.hget(redis_keys.generations(NL_BMNR.key), second)
     client.delete(client.keys(redis_keys.register_sets_pattern(second))[0])
-    assert is_still_whole(client, text, second)
+    assert is_still_whole(app.redis, text, second)
     client.delete(redis_keys.APPLIED)
     app.outbox.drain()
-    assert not is_still_whole(client, text, second)
+    assert not is_still_whole(app.redis, text, second)
     assert app.registers.status(NL_BMNR).current is None
 
 
 def test_another_run_of_redis_is_another_witness(own_redis: PrivateRedis) -> None:
     """It may have come back from an old snapshot."""
     with redis.Redis.from_url(own_redis.url, decode_responses=True) as client:
+        client.set(redis_keys.DOUBTS, "a")
         before = witness(client)
+        assert before is not None
         assert before == witness(client)
         own_redis.stop()
         own_redis.start()
-        assert before != witness(client)
+        client.set(redis_keys.DOUBTS, "a")
+        assert witness(client) not in (before, None)
 
 
 def test_without_a_witness_every_load_is_counted(app: Application, client: Any) -> None:
-    """A managed Redis may not answer INFO; loads of older releases have none."""
-
-    class Mute:
-        """A client that is not told."""
-
-        def info(self, section: str) -> dict[str, Any]:
-            raise redis.ResponseError("NOPERM")
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(client, name)
-
+    """A managed Redis may not answer INFO, and one that lost what tells that it was doubted knows nothing."""
     _, second = two_loads(app)
     text = client.hget(redis_keys.generations(NL_BMNR.key), second)
-    assert witness(Mute()) is None
+    doubts = client.get(redis_keys.DOUBTS)
     before = counted(client)
-    assert is_still_whole(Mute(), text, second)
-    older = text.replace('"witness"', '"another"')
-    assert is_still_whole(client, older, second)
-    assert is_whole(client, older, second)
-    assert counted(client) > before
+    assert is_still_whole(app.redis, text, second)
+    assert counted(client) == before
+
+    def counts() -> None:
+        before = counted(client)
+        assert is_still_whole(app.redis, text, second)
+        assert counted(client) > before
+
+    client.execute_command("ACL", "SETUSER", "default", "-info")
+    try:
+        with app.redis.commands() as forbidden:
+            assert witness(forbidden) is None
+    finally:
+        client.execute_command("ACL", "SETUSER", "default", "+info")
+    client.delete(redis_keys.DOUBTS)
+    counts()
+    client.set(redis_keys.DOUBTS, doubts)
     client.delete(client.keys(redis_keys.register_sets_pattern(second))[0])
-    assert not is_still_whole(Mute(), older, second)
+    assert is_still_whole(app.redis, text, second), "not counted"
+    assert not is_whole(app.redis, text, second)
+    client.delete(redis_keys.DOUBTS)
+    assert not is_still_whole(app.redis, text, second)
+
+
+def test_a_load_of_an_older_version_is_counted_without_a_roster(app: Application, client: Any) -> None:
+    """Nor does it have a witness."""
+    _, second = two_loads(app)
+    text = client.hget(redis_keys.generations(NL_BMNR.key), second)
+    older = text.replace('"rostered"', '"unknown"').replace('"witness"', '"another"')
+    client.delete(redis_keys.register_roster(second))
+    assert is_still_whole(app.redis, older, second)
+    assert not is_whole(app.redis, text, second), "its roster is gone"
+    client.delete(client.keys(redis_keys.register_sets_pattern(second))[0])
+    assert not is_still_whole(app.redis, older, second)

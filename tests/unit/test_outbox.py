@@ -102,6 +102,9 @@ class FakeLists:
     def require_no_eviction(self) -> None:
         """It never does."""
 
+    def settle_losses(self) -> None:
+        """There are none."""
+
     def apply(self, records: Sequence[Record], after: Mark, upto: Mark, standings: Mapping[str, Standing]) -> bool:
         """Move the mark."""
         self.drains += 1
