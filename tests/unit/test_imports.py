@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "dialplan_names": set[str](),
     "metrics": {"domain", "use cases", "metrics"},
     "state_metrics": {"domain", "use cases"},
-    "bootstrap": {"domain", "use cases", "adapters", "config", "logs", "metrics"},
+    "bootstrap": {"domain", "use cases", "adapters", "config", "logs", "metrics", "bootstrap"},
     "entrypoints": {
         *("domain", "use cases", "adapters", "config", "logs", "metrics", "state_metrics", "dialplan_names"),
         *("bootstrap", "entrypoints"),

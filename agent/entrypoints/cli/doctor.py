@@ -11,7 +11,7 @@ from typing import Final
 
 import click
 
-from agent.bootstrap import survey
+from agent.bootstrap.doctor import survey
 from agent.domain.errors import ConfigurationError
 from agent.entrypoints.cli import context, output
 from agent.entrypoints.expected_dialplan import EXPECTED

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import getpass
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from agent import logs
-from agent.adapters.agi_health import ask_health
-from agent.adapters.asterisk_console import AsteriskConsole
 from agent.adapters.call_ids import new_call_id
-from agent.adapters.journal_check import opens
-from agent.adapters.journal_condition import condition_of
 from agent.adapters.journal_history import JournalHistory
-from agent.adapters.journal_numbering import service_numbering, unread
-from agent.adapters.journal_objections import JournalObjections, sellers_on_record
+from agent.adapters.journal_objections import JournalObjections
 from agent.adapters.journal_views import JournalCalls, JournalSellerLists
 from agent.adapters.redis_connection import RedisServer
 from agent.adapters.redis_generations import RedisGenerations
@@ -36,7 +30,7 @@ from agent.choices import Choices
 from agent.clock_keeping import ClockKeeping
 from agent.config import Settings
 from agent.conversation import Notices
-from agent.domain.condition import ExpectedDialplan, Loss, Undelivered, Waiting
+from agent.domain.condition import Loss
 from agent.domain.model import Campaign
 from agent.domain.phone_number import NUMBERING
 from agent.domain.ports import Progress
@@ -52,7 +46,6 @@ from agent.screening import Screening
 from agent.scrub_checks import ScrubChecks
 from agent.seller_lists import SellerLists
 from agent.service_state import OpenRegistrations, ServiceState
-from agent.site import Site
 from agent.unassigned_objections import UnassignedObjections
 
 if TYPE_CHECKING:
@@ -61,8 +54,6 @@ if TYPE_CHECKING:
     from agent.register_loading import RegisterLoading
     from agent.retention import Retention
     from agent.scrubbing import Scrubbing
-
-_WAITING_COUNTED: Final = 1_000
 
 
 def now_utc() -> datetime:
@@ -134,7 +125,7 @@ def bootstrap(
     """
     watch, place = watch or Watch(), settings.journal
     journal = SqliteJournal(place.path, place.key_path, create=create_journal, progress=progress, watch=watch)
-    redis = _redis(settings, watch)
+    redis = redis_of(settings, watch)
     calls = JournalCalls(journal)
     losses = RedisLosses(redis, journal.id, partial(_tell_loss, watch))
     changes = RedisListChanges(redis, journal.id, journal.mark, losses)
@@ -186,7 +177,7 @@ def bootstrap(
             languages={key: campaign.language for key, campaign in campaigns.items()},
         ),
         finishing=Finishing(journal, calls, now_utc),
-        registrations=_registrations(settings, journal, calls, by),
+        registrations=registrations_of(settings, journal, calls, by),
         scrub_checks=ScrubChecks(journal, now_utc),
         clock_keeping=ClockKeeping(journal, now_utc, synchronised),
         by=by,
@@ -312,47 +303,6 @@ def retention(app: Application) -> Retention:
     )
 
 
-@contextmanager
-def survey(settings: Settings, dialplan: ExpectedDialplan, asterisk: Sequence[str]) -> Iterator[Site]:
-    """Wire what ``agent.health_checks`` looks at. Nothing is opened or made: that is for the checks to try.
-
-    ``asterisk`` is the command that reaches its console; empty when there is none.
-    """
-    redis = _redis(settings)
-    path, key_path = settings.journal.path, settings.journal.key_path
-    try:
-        yield Site(
-            campaigns=settings.domain_campaigns(),
-            profiles=PROFILES,
-            journal_opens=partial(opens, path, key_path),
-            journal_condition=partial(condition_of, path, key_path),
-            waiting=partial(_waiting, settings, redis),
-            undelivered=partial(_undelivered, settings),
-            sellers_on_record=partial(
-                sellers_on_record,
-                path,
-                key_path,
-                settings.domain_campaigns().values(),
-                settings.assigned_sellers(),
-                settings.sellers,
-            ),
-            unread=partial(unread, path, key_path, NUMBERING),
-            service_numbering=partial(service_numbering, path, key_path),
-            numbering=NUMBERING,
-            server=redis,
-            generations=RedisGenerations(redis),
-            sounds=SoundFiles(settings.sounds.folder),
-            asterisk=AsteriskConsole(asterisk) if asterisk else None,
-            service_is_well=partial(_service_is_well, settings, dialplan),
-            listen=settings.agi.listen,
-            synchronised=synchronised,
-            dialplan=dialplan,
-            clock=now_utc,
-        )
-    finally:
-        redis.close()
-
-
 def _keeping(settings: Settings, generations: RedisGenerations, journal: SqliteJournal) -> GenerationKeeping:
     return GenerationKeeping(
         generations=generations,
@@ -363,26 +313,8 @@ def _keeping(settings: Settings, generations: RedisGenerations, journal: SqliteJ
     )
 
 
-def _service_is_well(settings: Settings, dialplan: ExpectedDialplan) -> bool:
-    return ask_health(settings.agi.listen, dialplan.health_script, dialplan.health_variable) == dialplan.health_ok
-
-
-def _waiting(settings: Settings, redis: RedisServer) -> Waiting:
-    with SqliteJournal(settings.journal.path, settings.journal.key_path, create=False, progress=None) as journal:
-        losses = RedisLosses(redis, journal.id, lambda _: None)
-        mark = RedisListChanges(redis, journal.id, journal.mark, losses).applied()
-        known = mark is not None and journal.mark(mark.seq) == mark
-        records = journal.list_changes(mark.seq if mark is not None and known else 0, _WAITING_COUNTED)
-    return Waiting(changes=len(records), since=records[0].at if records else None)
-
-
-def _undelivered(settings: Settings) -> list[Undelivered]:
-    with SqliteJournal(settings.journal.path, settings.journal.key_path, create=False, progress=None) as journal:
-        registrations = _registrations(settings, journal, JournalCalls(journal), "")
-        return [Undelivered(due=registrations.due(item)) for item in registrations.all() if item.is_undelivered]
-
-
-def _registrations(settings: Settings, journal: SqliteJournal, calls: JournalCalls, by: str) -> Registrations:
+def registrations_of(settings: Settings, journal: SqliteJournal, calls: JournalCalls, by: str) -> Registrations:
+    """The outbox to the registrar, on a journal that is open."""
     return Registrations(
         journal=journal,
         calls=calls,
@@ -394,7 +326,8 @@ def _registrations(settings: Settings, journal: SqliteJournal, calls: JournalCal
     )
 
 
-def _redis(settings: Settings, watch: Watch | None = None) -> RedisServer:
+def redis_of(settings: Settings, watch: Watch | None = None) -> RedisServer:
+    """The Redis that is configured; nothing is connected yet."""
     return RedisServer(
         settings.redis.url,
         connect_timeout_ms=settings.redis.connect_timeout_ms,
