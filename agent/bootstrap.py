@@ -22,6 +22,7 @@ from agent.adapters.journal_history import JournalHistory
 from agent.adapters.journal_numbering import service_numbering, unread
 from agent.adapters.journal_objections import JournalObjections, sellers_on_record
 from agent.adapters.journal_views import JournalCalls, JournalSellerLists
+from agent.adapters.redis_audit import RedisAudit
 from agent.adapters.redis_connection import RedisServer
 from agent.adapters.redis_generations import RedisGenerations
 from agent.adapters.redis_list_changes import RedisListChanges
@@ -35,11 +36,12 @@ from agent.adapters.system_clock import synchronised
 from agent.choices import Choices
 from agent.clock_keeping import ClockKeeping
 from agent.config import Settings
-from agent.domain.condition import ExpectedDialplan, Loss, Undelivered, Waiting
+from agent.domain.condition import Audited, ExpectedDialplan, Loss, Undelivered, Waiting
 from agent.domain.model import Campaign
 from agent.domain.phone_number import NUMBERING
 from agent.domain.ports import Progress
 from agent.domain.profile import PROFILES
+from agent.domain.register_history import register_history
 from agent.domain.watch import Watch
 from agent.explaining import Explaining
 from agent.finishing import Finishing
@@ -51,13 +53,11 @@ from agent.registrations import Registrations
 from agent.screening import Screening
 from agent.scrub_checks import ScrubChecks
 from agent.seller_lists import SellerLists
-from agent.service_state import OpenRegistrations, ServiceState
 from agent.site import Site
 from agent.unassigned_objections import UnassignedObjections
 
 if TYPE_CHECKING:
     from agent.evidence import Evidence
-    from agent.metrics import Metrics
     from agent.register_loading import RegisterLoading
     from agent.retention import Retention
     from agent.scrubbing import Scrubbing
@@ -194,37 +194,6 @@ def bootstrap(
     )
 
 
-def metrics(settings: Settings) -> Metrics:
-    """What counts for ``/metrics``; apart, for a classic AGI script would only wait for the library."""
-    from importlib.metadata import version
-
-    from prometheus_client import CollectorRegistry, disable_created_metrics
-
-    from agent.metrics import Metrics
-
-    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series a counter, of no use
-    return Metrics(
-        CollectorRegistry(),
-        settings.campaigns,
-        version=version("bel-me-niet-agent"),
-        screening_deadline_ms=settings.agi.deadline_ms,
-    )
-
-
-def service_state(app: Application) -> ServiceState:
-    """What ``/metrics`` tells besides of Redis and the journal."""
-    used = {app.settings.dialling.profile, *(campaign.profile for campaign in app.campaigns.values())}
-    return ServiceState(
-        server=app.redis,
-        generations=RedisGenerations(app.redis),
-        outbox=app.outbox,
-        registrations=OpenRegistrations(JournalCalls(app.journal), lambda: app.journal.head().seq),
-        profiles=PROFILES,
-        used=used,
-        clock=now_utc,
-    )
-
-
 def register_loading(app: Application) -> RegisterLoading:
     """What loads need besides; apart, for its libraries take longer to load than a classic AGI script has."""
     from agent.register_loading import RegisterLoading
@@ -339,6 +308,8 @@ def survey(settings: Settings, dialplan: ExpectedDialplan, asterisk: Sequence[st
             unread=partial(unread, path, key_path, NUMBERING),
             service_numbering=partial(service_numbering, path, key_path),
             numbering=NUMBERING,
+            in_force=partial(_in_force, settings),
+            audited=partial(_audited, settings, redis),
             server=redis,
             generations=RedisGenerations(redis),
             sounds=SoundFiles(settings.sounds.folder),
@@ -374,6 +345,22 @@ def _waiting(settings: Settings, redis: RedisServer) -> Waiting:
         known = mark is not None and journal.mark(mark.seq) == mark
         records = journal.list_changes(mark.seq if mark is not None and known else 0, _WAITING_COUNTED)
     return Waiting(changes=len(records), since=records[0].at if records else None)
+
+
+def _in_force(settings: Settings, profile: str) -> str | None:
+    with SqliteJournal(settings.journal.path, settings.journal.key_path, create=False, progress=None) as journal:
+        loaded = register_history(journal.register_changes(profile)).in_force
+    return None if loaded is None else str(loaded.body["generation"])
+
+
+def _audited(settings: Settings, redis: RedisServer) -> Audited | None:
+    with SqliteJournal(settings.journal.path, settings.journal.key_path, create=False, progress=None) as journal:
+        losses = RedisLosses(redis, journal.id, lambda _: None)
+    steps = list(RedisAudit(redis, journal.id, losses, PROFILES, mend=False).steps())
+    if not steps:
+        return None
+    lost = frozenset(step.loss for step in steps if step.loss is not None)
+    return Audited(losses=lost, expiring=sum(step.expiring for step in steps))
 
 
 def _undelivered(settings: Settings) -> list[Undelivered]:

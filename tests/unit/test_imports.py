@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "dialplan_names": set[str](),
     "metrics": {"domain", "use cases", "metrics"},
     "state_metrics": {"domain", "use cases"},
-    "bootstrap": {"domain", "use cases", "adapters", "config", "logs", "metrics"},
+    "bootstrap": {"domain", "use cases", "adapters", "config", "logs", "metrics", "bootstrap"},
     "entrypoints": {
         *("domain", "use cases", "adapters", "config", "logs", "metrics", "state_metrics", "dialplan_names"),
         *("bootstrap", "entrypoints"),
@@ -41,8 +41,8 @@ def layer(module: str) -> str:
     parts = module.split(".")
     if len(parts) == 1:
         return "use cases"
-    if parts[1].startswith("config_"):
-        return "config"
+    if (whole := parts[1].partition("_")[0]) in ("bootstrap", "config"):
+        return whole
     return parts[1] if parts[1] in {"domain", "adapters", "entrypoints", *SINGLE} else "use cases"
 
 
