@@ -20,9 +20,10 @@ from agent.domain.ports import SoundFault
 from agent.domain.profile import Profile
 from agent.domain.wording import counted
 from agent.operating_checks import check_calls, check_clock, check_outbox, check_registrations, check_service
+from agent.redis_checks import check_lists, check_redis, check_redis_memory
 from agent.register_status import AGEING_AT
 from agent.seller_checks import check_sellers
-from agent.site import Finding, Site, State
+from agent.site import Finding, Site, State, needed_profiles
 
 _MB: Final = 1_000_000
 _DISK_LOW: Final = 1_000 * _MB
@@ -114,45 +115,8 @@ def _journal_ailments(condition: JournalCondition) -> Iterator[Finding]:
         yield Finding(check="journal", state=state, what=what, todo="make room, or move the journal (journal.path)")
 
 
-def _check_redis(site: Site) -> Iterator[Finding]:
-    try:
-        site.server.require_no_eviction()
-        packed = site.server.packs_our_sets()
-    except LookupUnavailable as error:
-        todo = "start Redis with the settings of deploy/redis.conf, or correct redis.url"
-        yield Finding(check="redis", state=State.PROBLEM, what=str(error), todo=todo)
-        return
-    yield Finding(check="redis", state=State.OK, what="answers, and never evicts our numbers")
-    todo = "set it to 10000 or more, as in deploy/redis.conf"
-    if packed is None:
-        what = "does not tell set-max-intset-entries, for CONFIG is forbidden"
-        yield Finding(check="redis", state=State.WARNING, what=what, todo=todo)
-    elif not packed:
-        what = "set-max-intset-entries is too low: the register takes many times the memory"
-        yield Finding(check="redis", state=State.WARNING, what=what, todo=todo)
-
-
-def _check_redis_memory(site: Site) -> Iterator[Finding]:
-    """The next load stands beside the one in force until it is whole."""
-    try:
-        memory = site.server.memory()
-        current = [site.generations.current(profile.key) for profile in _needed(site)]
-        sizes = [site.generations.memory(item.id) for item in current if item is not None]
-    except LookupUnavailable:  # told by the check of Redis
-        return
-    needed = max((size for size in sizes if size is not None), default=0)
-    if memory.limit and memory.used + needed > memory.limit:
-        limit = "maxmemory is" if memory.limited else "the machine has"
-        what = (
-            f"has no room for the next load: {memory.used / _MB:,.0f} MB used, the load in force takes "
-            f"{needed / _MB:,.0f} MB, and {limit} {memory.limit / _MB:,.0f} MB"
-        )
-        todo = "raise maxmemory" if memory.limited else "give the machine more memory"
-        yield Finding(check="redis", state=State.WARNING, what=what, todo=f"{todo}, or keep fewer other things there")
-
-
 def _check_register(site: Site) -> Iterator[Finding]:
-    for profile in _needed(site):
+    for profile in needed_profiles(site):
         try:
             yield _register_finding(site, profile)
         except LookupUnavailable:
@@ -172,17 +136,10 @@ def _unread_findings(site: Site, profile: Profile) -> Iterator[Finding]:
         yield Finding(check="register", state=State.WARNING, what=what, todo=todo)
 
 
-def _needed(site: Site) -> list[Profile]:
-    """The profiles of campaigns that the register binds."""
-    used = [(site.profiles[campaign.profile], campaign.purpose) for campaign in site.campaigns.values()]
-    return list({profile.key: profile for profile, purpose in used if purpose not in profile.exempt_purposes}.values())
-
-
 def _register_finding(site: Site, profile: Profile) -> Finding:
     generation = site.generations.current(profile.key)
     if generation is None:
-        what = f"{profile.key}: none is loaded, so calls that need it are blocked (register_missing)"
-        return Finding(check="register", state=State.PROBLEM, what=what, todo=_IMPORT)
+        return _missing_register(site, profile)
     now, period = site.clock(), timedelta(days=profile.load_valid_days)
     age = profile.age(generation, now)
     what = (
@@ -195,6 +152,19 @@ def _register_finding(site: Site, profile: Profile) -> Finding:
     if age >= period * AGEING_AT:
         return Finding(check="register", state=State.WARNING, what=what, todo=_IMPORT)
     return Finding(check="register", state=State.OK, what=what)
+
+
+def _missing_register(site: Site, profile: Profile) -> Finding:
+    try:
+        lost = site.in_force(profile.key) if site.journal_opens() else None
+    except JournalUnavailable:  # reported by the check of the journal
+        lost = None
+    if lost is None:
+        what = f"{profile.key}: none is loaded, so calls that need it are blocked (register_missing)"
+        return Finding(check="register", state=State.PROBLEM, what=what, todo=_IMPORT)
+    what = f"{profile.key}: Redis lost {lost}, so calls that need it are blocked (register_missing)"
+    todo = "bmn serve loads it again by itself, unless its files are elsewhere now (its log: repair.ended): bmn rebuild"
+    return Finding(check="register", state=State.PROBLEM, what=what, todo=todo)
 
 
 def _check_consumer_sounds(site: Site) -> Iterator[Finding]:
@@ -236,8 +206,9 @@ CHECKS: Final[tuple[Callable[[Site], Iterator[Finding]], ...]] = (
     _check_configuration,
     _check_journal,
     check_sellers,
-    _check_redis,
-    _check_redis_memory,
+    check_redis,
+    check_redis_memory,
+    check_lists,
     check_outbox,
     _check_register,
     check_calls,

@@ -17,6 +17,7 @@ ACCEPT_FAILED: Final = "accept.failed"
 AGENT_STARTED: Final = "agent.started"
 AGENT_STOPPING: Final = "agent.stopping"
 AGENT_STOPPED: Final = "agent.stopped"
+AUDIT_FAILED: Final = "audit.failed"
 CALL_FINISHED: Final = "call.finished"
 CALLS_CLOSED: Final = "calls.closed"
 CLOCK_JUMPED: Final = "clock.jumped"
@@ -28,6 +29,7 @@ DASHBOARD_STOPPED: Final = "dashboard.stopped"
 GENERATION_FREED: Final = "generation.freed"
 HEALTH_ANSWERED: Final = "health.answered"
 KEY_PRESSED: Final = "key.pressed"
+LISTS_EXPIRING: Final = "lists.expiring"
 LISTS_LOST: Final = "lists.lost"
 NOTICE_MISSED: Final = "notice.missed"
 NOTICE_PLAYED: Final = "notice.played"
@@ -40,6 +42,8 @@ OUTBOX_RESTARTED: Final = "outbox.restarted"
 PAGE_FAILED: Final = "page.failed"
 PEER_REFUSED: Final = "peer.refused"
 RECORDS_LOST: Final = "records.lost"
+REPAIR_ENDED: Final = "repair.ended"
+REPAIR_STARTED: Final = "repair.started"
 REQUEST_FAILED: Final = "request.failed"
 REQUEST_OVERDUE: Final = "request.overdue"
 SCRIPT_UNKNOWN: Final = "script.unknown"
@@ -52,6 +56,7 @@ EVENTS: Final = {
     AGENT_STARTED: "the service listens",
     AGENT_STOPPING: "a signal asked the service to stop; running sessions may end",
     AGENT_STOPPED: "the service has stopped; clean=false when sessions were cut off",
+    AUDIT_FAILED: "an unexpected error while the lists in Redis were looked at; said once in a row",
     CALL_FINISHED: "the end of a dialled call; a warning when the offer is missing, or when it could not be recorded",
     CALLS_CLOSED: "allowed calls that got no end in hours: their books were closed without one",
     CLOCK_JUMPED: "the clock is behind the journal, and the system calls it right: calls go on",
@@ -63,6 +68,7 @@ EVENTS: Final = {
     GENERATION_FREED: "old loads of the register were removed from Redis, their time of grace being over",
     HEALTH_ANSWERED: "the health script found something degraded",
     KEY_PRESSED: "one key of an agent, recorded or rejected and why; applied=false: in force once Redis is back",
+    LISTS_EXPIRING: "keys of the lists had been given a time to live, which was taken away again",
     LISTS_LOST: "Redis lost a part of the lists, or holds those of an older version; all is applied again, or no "
     "register is in force until it was loaded again",
     NOTICE_MISSED: "notices that were to follow a call and did not begin within their time, or began and were cut off",
@@ -76,6 +82,8 @@ EVENTS: Final = {
     PAGE_FAILED: "a page of the dashboard could not be shown, and why",
     PEER_REFUSED: "a connection from outside agi.allowed_peers was closed",
     RECORDS_LOST: "the process ended, and so many records that it had promised never reached the journal",
+    REPAIR_ENDED: "a register that Redis lost was loaded again, or why not and in how many seconds it is tried again",
+    REPAIR_STARTED: "a register that was in force is missing in Redis, and is loaded again from its files",
     REQUEST_FAILED: "an unexpected error in a handler; the call was blocked with internal_error",
     REQUEST_OVERDUE: "a request waited longer than its deadline; a screening was blocked with overloaded",
     SCRIPT_UNKNOWN: "an AGI script that does not exist was asked for; nothing was answered",

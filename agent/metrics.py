@@ -43,6 +43,13 @@ class Offer(StrEnum):
     MISSED = "missed"
 
 
+class Outcome(StrEnum):
+    """Of an attempt."""
+
+    DONE = "done"
+    FAILED = "failed"
+
+
 class RedisFailure(StrEnum):
     """How Redis failed."""
 
@@ -173,6 +180,11 @@ class Metrics(Watch):
         )
         for loss in Loss:
             self._redis_losses.labels(loss)
+        self._repairs = self._counter(
+            "bmn_register_repairs", "Attempts to load a register again that Redis lost.", "result"
+        )
+        for outcome in Outcome:
+            self._repairs.labels(outcome)
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(name, meaning, labels, registry=self.registry)
@@ -311,6 +323,11 @@ class Metrics(Watch):
     def redis_lost(self, loss: Loss) -> None:
         """See ``Watch``."""
         self._redis_losses.labels(loss).inc()
+
+    @_harmless
+    def register_repaired(self, *, done: bool) -> None:
+        """See ``Watch``."""
+        self._repairs.labels(Outcome.DONE if done else Outcome.FAILED).inc()
 
     @_harmless
     def redis_failed(self, error: LookupUnavailable) -> None:

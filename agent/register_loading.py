@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import partial
+from time import monotonic
 from typing import Final
 
 from agent.domain.deadline import Deadline
@@ -35,6 +36,7 @@ from agent.register_rows import Note, Rows, ignore, read_rows
 from agent.registers import put_in_force, require_in_force
 
 _APPEND_TIMEOUT_MS: Final = 10_000
+_RENEW_EVERY_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,20 +191,53 @@ class RegisterLoading:
         that were loaded. With ``take_over``, Redis may have been that of another journal.
         """
         history = self._history(profile)
-        loaded, lineage = history.in_force, history.lineage
-        if files:
-            files = as_recorded(files, lineage, open_file)
+        files = as_recorded(files, history.lineage, open_file) if files else ()
         applied = self._outbox.replay(progress, take_over=take_over)
+        try:
+            return self._reload(profile, history, applied, files, open_file, progress)
+        except InputRejected as error:
+            error.add_note("the lists of the sellers were applied again; the register was not loaded")
+            raise
+
+    def reload(
+        self, profile: Profile, files: Sequence[RegisterFile], open_file: OpenFile, progress: Progress
+    ) -> Rebuilt:
+        """As ``rebuild``, and only the register: the lists stay as they are, and calls go on meanwhile.
+
+        Raises ``ImportUnderWay`` when another process is about it.
+        """
+        with self._generations.repairing(profile.key) as renew:
+            renewed_at = monotonic()
+
+            def renewing(step: str, done: int, total: int | None) -> None:
+                nonlocal renewed_at
+                if monotonic() - renewed_at > _RENEW_EVERY_S:
+                    renew()
+                    renewed_at = monotonic()
+                progress(step, done, total)
+
+            self._outbox.drain()
+            history = self._history(profile)
+            files = as_recorded(files, history.lineage, open_file) if files else ()
+            return self._reload(profile, history, self._outbox.applied(), files, open_file, renewing)
+
+    def _reload(
+        self,
+        profile: Profile,
+        history: RegisterHistory,
+        applied: int,
+        files: Sequence[RegisterFile],
+        open_file: OpenFile,
+        progress: Progress,
+    ) -> Rebuilt:
+        """Load what is in force by ``history``, unless Redis has all of it. Without ``files`` those of the journal."""
+        loaded, lineage = history.in_force, history.lineage
         current = self._generations.current(profile.key)
         whole = loaded is not None and current is not None and current.id == loaded.body["generation"]
         if loaded is None or (whole and not unread_lines(history, self._numbering)):
             return Rebuilt(applied=applied, in_force=current, reloaded=None)
-        try:
-            files = files or recorded_files(lineage, open_file)
-            read, own = read_lineage(lineage, files, partial(self._read, profile, note=ignore, progress=progress))
-        except InputRejected as error:
-            error.add_note("the lists of the sellers were applied again; the register was not loaded")
-            raise
+        files = files or recorded_files(lineage, open_file)
+        read, own = read_lineage(lineage, files, partial(self._read, profile, note=ignore, progress=progress))
         with self._generations.changing(profile.key) as changes:
             upto = self._journal.state().seq
             now = self._history(profile).in_force

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from agent.domain.condition import (
     Asterisk,
+    Audited,
     ExpectedDialplan,
     JournalCondition,
     SellersOnRecord,
@@ -89,6 +90,16 @@ class Site:
     """
     numbering: str
     """The version that reads them here."""
+    in_force: Callable[[str], str | None]
+    """The load of a profile that is in force by the journal; None for none.
+
+    Of a journal that opens. Raises ``JournalUnavailable``.
+    """
+    audited: Callable[[], Audited | None]
+    """Whether Redis has all that it should; None while it does not say how far it has come.
+
+    Of a journal that opens. Raises ``JournalUnavailable`` or ``LookupUnavailable``.
+    """
     server: Server
     generations: Loads
     sounds: SoundFaults
@@ -102,3 +113,9 @@ class Site:
     """Whether the clock of this machine is kept right; None when it does not say."""
     dialplan: ExpectedDialplan
     clock: Callable[[], datetime]
+
+
+def needed_profiles(site: Site) -> list[Profile]:
+    """The profiles of campaigns that the register binds."""
+    used = [(site.profiles[campaign.profile], campaign.purpose) for campaign in site.campaigns.values()]
+    return list({profile.key: profile for profile, purpose in used if purpose not in profile.exempt_purposes}.values())

@@ -61,6 +61,11 @@ class RedisServer:
         self._watch = watch or Watch()
         self._kept = KeptConnections(self._connected_for_lookups, self._fell_silent)
 
+    @property
+    def database(self) -> int:
+        """Its number on the server."""
+        return int(self._pool.connection_kwargs.get("db") or 0)
+
     def pipeline_read(self, commands: Sequence[Command], deadline: Deadline | None = None) -> list[Any]:
         """Ask reading ``commands``; see ``ask``."""
         return self.ask(reading(commands), deadline)

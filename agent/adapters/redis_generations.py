@@ -69,8 +69,14 @@ class RedisGenerations:
     @contextlib.contextmanager
     def changing(self, profile: str) -> Iterator[GenerationChanges]:
         """See ``agent.domain.ports.Generations``."""
-        with ImportLock(self._server, profile) as lock:
+        with ImportLock(self._server, redis_keys.import_lock(profile)) as lock:
             yield _Changes(self._server, profile, lock)
+
+    @contextlib.contextmanager
+    def repairing(self, profile: str) -> Iterator[Callable[[], None]]:
+        """See ``agent.domain.ports.Generations``."""
+        with ImportLock(self._server, redis_keys.repair_lock(profile)) as lock:
+            yield lock.renew
 
 
 class _Changes:

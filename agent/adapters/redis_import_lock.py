@@ -1,4 +1,4 @@
-"""The right to change the loads of one profile: held by one process at a time, and lost when it is not renewed."""
+"""A right that one process has at a time, and loses when it does not renew it: to change the loads of a profile."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any, Final, Self
 
 import redis
 
-from agent.adapters import redis_keys
 from agent.adapters.redis_connection import RedisServer
 from agent.domain.errors import ImportUnderWay, LookupUnavailable
 
@@ -27,9 +26,9 @@ class ImportLock:
     Everything that hangs on it is done in transactions that Redis refuses when the lock has changed hands meanwhile.
     """
 
-    def __init__(self, server: RedisServer, profile: str) -> None:
+    def __init__(self, server: RedisServer, key: str) -> None:
         self._server = server
-        self.key = redis_keys.import_lock(profile)
+        self.key = key
         self.owner = f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(8)}"
 
     def __enter__(self) -> Self:

@@ -12,6 +12,7 @@ bmn:generations:PROFILE                   hash    ``register import``         id
 bmn:loading:PROFILE                       hash    ``register import``         id -> owner, of sets to be freed
                                                                                   unless their load completes
 bmn:import-lock:PROFILE                   string  ``register import``         60 s, renewed; "host pid token"
+bmn:repair-lock:PROFILE                   string  ``rebuild``                 the same, while a lost register is read
 bmn:roster:g:GENERATION                   hash    ``register import``         until the generation is freed
 bmn:roster:lists                          hash    outbox                      for good
 bmn:doubts                                string  whoever finds a loss        a token, another one whenever Redis was
@@ -136,3 +137,8 @@ def loading(profile: str) -> str:
 def import_lock(profile: str) -> str:
     """Held by the one load that may run."""
     return f"bmn:import-lock:{profile}"
+
+
+def repair_lock(profile: str) -> str:
+    """Held by the one process that may load a lost register again."""
+    return f"bmn:repair-lock:{profile}"

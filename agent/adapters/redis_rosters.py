@@ -22,7 +22,7 @@ PREFIXES: Final = "*"
 """The field that says how many prefixes a roster has."""
 LOOKS: Final = 4
 """How often sets are asked again that do not fit the roster, for they may just be in the middle of a change."""
-_PAGE: Final = 25
+PAGE_PREFIXES: Final = 25
 """Prefixes at a time: what Redis does in one go keeps every call waiting."""
 _WRITTEN: Final = 500
 
@@ -87,7 +87,7 @@ class Roster:
         """Compare every set with the roster, a few at a time. Raises ``LookupUnavailable``."""
         cursor = "0"
         while True:
-            ((cursor, fields),) = server.pipeline_read([("HSCAN", self.key, cursor, "COUNT", _PAGE)])
+            ((cursor, fields),) = server.pipeline_read([("HSCAN", self.key, cursor, "COUNT", PAGE_PREFIXES)])
             entries = dict(zip(fields[::2], fields[1::2], strict=True))
             entries.pop(PREFIXES, None)
             yield self._compared(server, entries)

@@ -45,12 +45,10 @@ from agent.registrations import Registrations
 from agent.screening import Screening
 from agent.scrub_checks import ScrubChecks
 from agent.seller_lists import SellerLists
-from agent.service_state import OpenRegistrations, ServiceState
 from agent.unassigned_objections import UnassignedObjections
 
 if TYPE_CHECKING:
     from agent.evidence import Evidence
-    from agent.metrics import Metrics
     from agent.register_loading import RegisterLoading
     from agent.retention import Retention
     from agent.scrubbing import Scrubbing
@@ -182,37 +180,6 @@ def bootstrap(
         clock_keeping=ClockKeeping(journal, now_utc, synchronised),
         by=by,
         watch=watch,
-    )
-
-
-def metrics(settings: Settings) -> Metrics:
-    """What counts for ``/metrics``; apart, for a classic AGI script would only wait for the library."""
-    from importlib.metadata import version
-
-    from prometheus_client import CollectorRegistry, disable_created_metrics
-
-    from agent.metrics import Metrics
-
-    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series a counter, of no use
-    return Metrics(
-        CollectorRegistry(),
-        settings.campaigns,
-        version=version("bel-me-niet-agent"),
-        screening_deadline_ms=settings.agi.deadline_ms,
-    )
-
-
-def service_state(app: Application) -> ServiceState:
-    """What ``/metrics`` tells besides of Redis and the journal."""
-    used = {app.settings.dialling.profile, *(campaign.profile for campaign in app.campaigns.values())}
-    return ServiceState(
-        server=app.redis,
-        generations=RedisGenerations(app.redis),
-        outbox=app.outbox,
-        registrations=OpenRegistrations(JournalCalls(app.journal), lambda: app.journal.head().seq),
-        profiles=PROFILES,
-        used=used,
-        clock=now_utc,
     )
 
 

@@ -14,6 +14,7 @@ from agent.adapters.journal_condition import condition_of
 from agent.adapters.journal_numbering import service_numbering, unread
 from agent.adapters.journal_objections import sellers_on_record
 from agent.adapters.journal_views import JournalCalls
+from agent.adapters.redis_audit import RedisAudit
 from agent.adapters.redis_connection import RedisServer
 from agent.adapters.redis_generations import RedisGenerations
 from agent.adapters.redis_list_changes import RedisListChanges
@@ -23,9 +24,10 @@ from agent.adapters.sqlite_journal import SqliteJournal
 from agent.adapters.system_clock import synchronised
 from agent.bootstrap import now_utc, redis_of, registrations_of
 from agent.config import Settings
-from agent.domain.condition import ExpectedDialplan, Undelivered, Waiting
+from agent.domain.condition import Audited, ExpectedDialplan, Undelivered, Waiting
 from agent.domain.phone_number import NUMBERING
 from agent.domain.profile import PROFILES
+from agent.domain.register_history import register_history
 from agent.site import Site
 
 _WAITING_COUNTED: Final = 1_000
@@ -58,6 +60,8 @@ def survey(settings: Settings, dialplan: ExpectedDialplan, asterisk: Sequence[st
             unread=partial(unread, path, key_path, NUMBERING),
             service_numbering=partial(service_numbering, path, key_path),
             numbering=NUMBERING,
+            in_force=partial(_in_force, settings),
+            audited=partial(_audited, settings, redis),
             server=redis,
             generations=RedisGenerations(redis),
             sounds=SoundFiles(settings.sounds.folder),
@@ -83,6 +87,22 @@ def _waiting(settings: Settings, redis: RedisServer) -> Waiting:
         known = mark is not None and journal.mark(mark.seq) == mark
         records = journal.list_changes(mark.seq if mark is not None and known else 0, _WAITING_COUNTED)
     return Waiting(changes=len(records), since=records[0].at if records else None)
+
+
+def _in_force(settings: Settings, profile: str) -> str | None:
+    with SqliteJournal(settings.journal.path, settings.journal.key_path, create=False, progress=None) as journal:
+        loaded = register_history(journal.register_changes(profile)).in_force
+    return None if loaded is None else str(loaded.body["generation"])
+
+
+def _audited(settings: Settings, redis: RedisServer) -> Audited | None:
+    with SqliteJournal(settings.journal.path, settings.journal.key_path, create=False, progress=None) as journal:
+        losses = RedisLosses(redis, journal.id, lambda _: None)
+    steps = list(RedisAudit(redis, journal.id, losses, PROFILES, mend=False).steps())
+    if not steps:
+        return None
+    lost = frozenset(step.loss for step in steps if step.loss is not None)
+    return Audited(losses=lost, expiring=sum(step.expiring for step in steps))
 
 
 def _undelivered(settings: Settings) -> list[Undelivered]:

@@ -28,6 +28,25 @@ class Loss(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditStep:
+    """What a look at a few of the sets that Redis must have has found."""
+
+    loss: Loss | None
+    """None when they are all there."""
+    expiring: int
+    """Keys that had a time to live, after which they would be gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audited:
+    """What a look at all sets that Redis must have has found."""
+
+    losses: frozenset[Loss]
+    expiring: int
+    """Keys with a time to live."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerMemory:
     """The memory of Redis, in bytes."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -93,6 +93,11 @@ class Generations(Protocol):
         """The right to change the loads of ``profile``, for one process at a time.
 
         Raises ``ImportUnderWay`` when another one has it.
+        """
+
+    def repairing(self, profile: str) -> AbstractContextManager[Callable[[], None]]:
+        """The right to load a lost register again, for one process at a time; what it yields must be called every half
+        minute, and raises ``LookupUnavailable`` when the right was lost. Raises as ``changing``.
         """
 
 

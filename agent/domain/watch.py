@@ -107,5 +107,8 @@ class Watch:
     def redis_lost(self, loss: Loss) -> None:
         """Redis was found to have lost a part of what it should hold."""
 
+    def register_repaired(self, *, done: bool) -> None:
+        """An attempt to load a lost register again is over; ``done`` says whether one is in force."""
+
     def redis_failed(self, error: LookupUnavailable) -> None:
         """Redis could not be asked, or what it answered cannot be used."""

@@ -18,7 +18,8 @@ from agent import logs
 from agent.adapters.agi_channel import AgiChannel
 from agent.adapters.agi_values import AgiRequest
 from agent.adapters.journal_key import exposed_key
-from agent.bootstrap import Application, service_state
+from agent.bootstrap import Application
+from agent.bootstrap.service import service_state
 from agent.domain.deadline import Deadline
 from agent.domain.errors import BmnError, ConfigurationError, JournalReplaced, JournalUnavailable
 from agent.domain.journal_events import Event, EventType, JsonValue
@@ -28,6 +29,7 @@ from agent.domain.profile import PROFILES
 from agent.entrypoints.agi_scripts import AgiScripts
 from agent.entrypoints.agi_session import Handler
 from agent.entrypoints.fastagi import FastAgiServer, Limits, Script
+from agent.entrypoints.list_keeper import ListKeeper
 from agent.entrypoints.metrics_server import MetricsServer
 from agent.entrypoints.session_log import session_observer
 from agent.metrics import Metrics
@@ -105,6 +107,7 @@ class Service:
         except OSError as error:
             raise _cannot_listen(self._app.settings.agi.listen, "agi.listen", error) from error
         drain = threading.Thread(target=self._keep_drained, name="outbox", daemon=True)
+        keeper = ListKeeper(self._app, self._ending)
         clean = False
         try:
             host, port = self._server.address
@@ -129,16 +132,19 @@ class Service:
             if exposed := exposed_key(self._app.settings.journal.key_path):
                 self._log.warning(logs.KEY_EXPOSED, why=exposed)
             drain.start()
+            keeper.start()
             while signal.sigtimedwait(STOP_SIGNALS, _ANCHOR_EVERY_S) is None:
                 self._log.info(logs.JOURNAL_ANCHORED, head=self._head())
             self._log.info(logs.AGENT_STOPPING, **about)
             self._ending.set()
             clean = self._server.stop(self._app.settings.agi.shutdown_grace_ms / 1000)
             drain.join()
+            keeper.stop()
             self._record_stop({**about, "clean": clean})
         finally:
             self._ending.set()
             self._server.stop(0)
+            keeper.stop()
         return self._code or int(not clean)
 
     @contextmanager

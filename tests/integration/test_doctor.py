@@ -109,6 +109,7 @@ def test_a_healthy_site_ends_with_0_and_a_line_for_each_finding(patient: Patient
         ["ok", "journal"],
         ["ok", "sellers"],
         ["ok", "redis"],
+        ["ok", "lists"],
         ["ok", "outbox"],
         ["ok", "register"],
         ["ok", "calls"],
@@ -201,6 +202,36 @@ def test_what_waits_in_the_outbox_is_told(patient: Patient, redis_url: str) -> N
         (found,) = patient.ailments(code=0)
         assert (found["check"], found["what"].split(",")[0]) == ("outbox", "1 change not in Redis yet")
         assert client.get("bmn:applied") == before
+
+
+def test_what_redis_lost_is_told(patient: Patient, redis_url: str) -> None:
+    """Although no call has asked for it yet; and once one has, that the register which was in force is not any more."""
+    patient.run("optout", "add", "0612345679", "--seller", "acme")
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        client.delete("bmn:{3161234}:optout:acme")
+        client.delete(client.keys("bmn:{3161234}:g:*")[0])
+        first, second = patient.ailments(code=1)
+        assert [one["check"] for one in (first, second)] == ["lists", "lists"]
+        assert "opt-outs, customers and registrations" in first["what"]
+        assert "the register in force" in second["what"]
+        assert client.exists("bmn:applied", "bmn:current:nl-bmnr") == 2, "looking changes nothing"
+        assert patient.run("screen", "0612345999", "--campaign", "energy").returncode == 1
+        (missing,) = patient.ailments(code=1)
+        assert (missing["check"], "Redis lost" in missing["what"]) == ("register", True)
+        assert patient.run("rebuild").returncode == 0
+        assert patient.ailments(code=0) == []
+
+
+def test_keys_that_would_expire_are_told(patient: Patient, redis_url: str) -> None:
+    """They are left as they are: the service makes them stay."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        (key,) = client.keys("bmn:{3161234}:g:*")
+        client.expire(key, 3_600)
+        client.expire("bmn:current:nl-bmnr", 3_600)
+        (found,) = patient.ailments(code=0)
+        assert (found["check"], found["state"]) == ("lists", "warning")
+        assert found["what"].startswith("2 keys in Redis would expire")
+        assert client.ttl(key) > 0
 
 
 def test_no_room_for_the_next_load_is_told(tmp_path: Path, own_redis: PrivateRedis) -> None:

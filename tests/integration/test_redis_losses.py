@@ -13,7 +13,8 @@ import pytest
 import redis
 
 from agent.adapters import redis_keys
-from agent.bootstrap import Application, bootstrap, explaining, metrics
+from agent.bootstrap import Application, bootstrap, explaining
+from agent.bootstrap.service import metrics
 from agent.config import load_settings
 from agent.domain.deadline import Deadline
 from agent.domain.journal_events import EventType

@@ -125,7 +125,7 @@ def test_a_load_of_which_redis_took_less_is_not_complete(generations: RedisGener
 
 def test_only_the_owner_renews_and_ends_a_lock(app: Application, client: Any) -> None:
     """Whoever has it now keeps it, for as long as it was given."""
-    with ImportLock(app.redis, PROFILE) as lock:
+    with ImportLock(app.redis, LOCK) as lock:
         lock.renew()
         client.set(LOCK, "elsewhere 1 abc", px=5_000)
         with pytest.raises(LookupUnavailable, match="lost"):
@@ -143,7 +143,7 @@ def test_a_dead_lock_is_taken_over_by_one_only(app: Application, client: Any, mo
 
     client.set(LOCK, "here 1 dead")
     monkeypatch.setattr(redis_import_lock, "_is_dead", another_is_faster)
-    with pytest.raises(InputRejected, match="has just begun"), ImportLock(app.redis, PROFILE):
+    with pytest.raises(InputRejected, match="has just begun"), ImportLock(app.redis, LOCK):
         pass
     assert client.get(LOCK) == "elsewhere 1 abc"
 
@@ -151,7 +151,7 @@ def test_a_dead_lock_is_taken_over_by_one_only(app: Application, client: Any, mo
 def test_a_lock_that_nobody_can_have_written_is_taken_over(app: Application, client: Any) -> None:
     """Else it would stop imports for good."""
     client.set(LOCK, "nonsense")
-    with ImportLock(app.redis, PROFILE) as lock:
+    with ImportLock(app.redis, LOCK) as lock:
         assert client.get(LOCK) == lock.owner
 
 

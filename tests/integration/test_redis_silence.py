@@ -13,7 +13,8 @@ from typing import Any, Self
 import pytest
 
 from agent.adapters import redis_connection
-from agent.bootstrap import Application, bootstrap, metrics
+from agent.bootstrap import Application, bootstrap
+from agent.bootstrap.service import metrics
 from agent.config import load_settings
 from agent.domain.deadline import Deadline
 from deploy.lab.redis_server import PrivateRedis

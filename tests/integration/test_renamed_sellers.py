@@ -248,6 +248,7 @@ def test_explain_says_under_which_key_an_objection_is_on_record(site: Site) -> N
             client.sadd(redis_keys.customer_set(other.prefix, "acme", "solar-panels"), other.suffix)
         told = explaining(app).explain(other, ["energy"], 2_000)
         assert [sentence.partition(":")[0] for sentence in told.disagreements] == [
+            "Redis lost a part of the sets of this number, or has more than it should",
             "opt-out of acme",
             "customer of acme for solar-panels",
         ]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from agent.adapters.journal_views import JournalCalls
-from agent.bootstrap import Application, now_utc, service_state
+from agent.bootstrap import Application, now_utc
+from agent.bootstrap.service import service_state
 from agent.domain.deadline import Deadline
 from agent.domain.journal_events import EventType
 from agent.domain.profile import NL_BMNR

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from agent.domain.condition import (
     AsteriskUnavailable,
+    Audited,
     JournalCondition,
     SellersOnRecord,
     ServerMemory,
@@ -196,6 +197,8 @@ def a_site(**changes: object) -> Site:
         "service_is_well": lambda: True,
         "listen": ("127.0.0.1", 4573),
         "synchronised": lambda: True,
+        "in_force": lambda _: None,
+        "audited": lambda: Audited(losses=frozenset(), expiring=0),
         "server": Server(),
         "generations": Generations(a_generation()),
         "sounds": Sounds(),

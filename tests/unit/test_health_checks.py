@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.dialplan_names import DIALPLAN_REASONS
+from agent.domain.condition import Audited, Loss
 from agent.domain.dialogue import NL_BMNR_NOTICE, prompt_names
 from agent.domain.errors import ConfigurationError
 from agent.domain.model import Purpose, Sector
@@ -45,7 +46,7 @@ def test_a_healthy_site_has_nothing_to_do() -> None:
     findings = check_site(a_site())
     assert {finding.state for finding in findings} == {State.OK}
     assert {finding.check for finding in findings} == {
-        *("configuration", "journal", "sellers", "redis", "outbox", "register", "registrations"),
+        *("configuration", "journal", "sellers", "redis", "lists", "outbox", "register", "registrations"),
         *("calls", "clock", "sounds", "asterisk", "service"),
     }
     assert [finding.todo for finding in findings if finding.todo] == []
@@ -54,6 +55,11 @@ def test_a_healthy_site_has_nothing_to_do() -> None:
 def test_a_registration_with_more_than_three_days_left_is_not_due_soon() -> None:
     """As on the dashboard and in the metrics."""
     assert ailments(a_site(undelivered=undelivered(timedelta(days=6.9)))) == []
+
+
+def an_audit(*losses: Loss, expiring: int = 0) -> Audited:
+    """What was found missing."""
+    return Audited(losses=frozenset(losses), expiring=expiring)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +128,11 @@ def test_a_registration_with_more_than_three_days_left_is_not_due_soon() -> None
         ),
         ({"server": Server(packs=False)}, "redis", State.WARNING, "set-max-intset-entries is too low"),
         ({"server": Server(packs=None)}, "redis", State.WARNING, "does not tell set-max-intset-entries"),
-        ({"generations": Generations(None)}, "register", State.PROBLEM, "register_missing"),
+        ({"audited": lambda: an_audit(Loss.LISTS)}, "lists", State.PROBLEM, "opt-outs, customers"),
+        ({"audited": lambda: an_audit(Loss.REGISTER)}, "lists", State.PROBLEM, "the register in force"),
+        ({"audited": lambda: an_audit(expiring=3)}, "lists", State.WARNING, "3 keys in Redis would expire"),
+        ({"generations": Generations(None)}, "register", State.PROBLEM, "none is loaded"),
+        ({"generations": Generations(None), "in_force": lambda _: "x"}, "register", State.PROBLEM, "Redis lost x"),
         ({"generations": Generations(None, fails=True)}, "register", State.PROBLEM, "not known"),
     ],
 )

@@ -16,9 +16,12 @@ from agent.entrypoints.cli.register import generation_as_json
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
 @click.option("--take-over", is_flag=True, help="Make this journal the owner of a Redis that belongs to another one.")
+@click.option("--register-only", is_flag=True, help="Load the register again where it was lost; calls go on meanwhile.")
 @context.profile_option
 @output.json_option
-def rebuild(files: tuple[Path, ...], take_over: bool, profile_key: str | None, as_json: bool) -> None:
+def rebuild(
+    files: tuple[Path, ...], take_over: bool, register_only: bool, profile_key: str | None, as_json: bool
+) -> None:
     """Fill Redis again from the journal, and from the register FILEs that were loaded last.
 
     For a Redis that lost something: emptied, evicted, damaged. All opt-outs, customers and choices of the journal are
@@ -31,16 +34,23 @@ def rebuild(files: tuple[Path, ...], take_over: bool, profile_key: str | None, a
       bmn rebuild
       bmn rebuild /backup/numbers.csv
 
-    Calls are blocked until the lists are back. Doing it again changes nothing. What only Redis knew is not known any
-    more: customers without a record lose their exemption, opt-outs stay.
+    Calls are blocked until the lists are back, unless --register-only leaves them as they are; "bmn serve" does that
+    by itself when it finds that the register is lost. Doing it again changes nothing. What only Redis knew is not known
+    any more: customers without a record lose their exemption, opt-outs stay.
 
     A Redis belongs to one journal. --take-over is for a journal that was lost for good: the opt-outs that its Redis
     still holds then go on to protect. Exit code 1 when no register is in force afterwards, or one too old.
     """
+    if take_over and register_only:
+        raise click.UsageError("--take-over is about the lists, which --register-only leaves as they are")
     with context.application() as app, output.progress_bar() as progress:
         profile = context.chosen_profile(app.settings, profile_key)
         opened = [reopen_register_file(str(path), None) for path in files]
-        rebuilt = register_loading(app).rebuild(profile, opened, reopen_register_file, progress, take_over=take_over)
+        loading = register_loading(app)
+        if register_only:
+            rebuilt = loading.reload(profile, opened, reopen_register_file, progress)
+        else:
+            rebuilt = loading.rebuild(profile, opened, reopen_register_file, progress, take_over=take_over)
         status = app.registers.status(profile)
     current = status.current
     if as_json:
@@ -54,7 +64,8 @@ def rebuild(files: tuple[Path, ...], take_over: bool, profile_key: str | None, a
             }
         )
     else:
-        click.echo(f"lists: applied again, up to record {rebuilt.applied} of the journal")
+        how = "left as they are" if register_only else "applied again"
+        click.echo(f"lists: {how}, up to record {rebuilt.applied} of the journal")
         if current is None:
             click.echo("register: the journal knows of none, so load one with bmn register import")
         else:

@@ -7,7 +7,8 @@ import sys
 import click
 
 from agent import logs
-from agent.bootstrap import bootstrap, metrics
+from agent.bootstrap import bootstrap
+from agent.bootstrap.service import metrics
 from agent.entrypoints.cli import context, output
 from agent.entrypoints.service import Service, hold_stop_signals
 
