@@ -22,7 +22,9 @@ BMN_HEALTH: Final = "BMN_HEALTH"
 
 DIALSTATUS: Final = "DIALSTATUS"
 """Asterisk's own: ANSWER from the moment that the consumer's phone is connected."""
-CONNECTED: Final = "ANSWER"
+DIALSTATUS_ANSWER: Final = "ANSWER"
+CONNECTED: Final = "connected"
+"""What ``bmn-key`` says while the agent and the consumer are."""
 
 HEALTH_OK: Final = "ok"
 HEALTH_DEGRADED: Final = "degraded"
