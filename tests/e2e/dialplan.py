@@ -1,0 +1,37 @@
+"""The dialplan as a running Asterisk has it: every place where a channel can be sent to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deploy.lab import Lab
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A priority of an extension of ours."""
+
+    context: str
+    extension: str
+    priority: int
+
+    def __str__(self) -> str:
+        return f"{self.context},{self.extension},{self.priority}"
+
+    def entered_with(self, number: str) -> Place:
+        """The same place, where a pattern's extension is the number that is dialled."""
+        extension = number if self.extension.startswith("_") else self.extension
+        return Place(context=self.context, extension=extension, priority=self.priority)
+
+
+def places(lab: Lab) -> list[Place]:
+    """All of our contexts, by AMI."""
+    ami = lab.pbx.ami
+    mark = ami.mark()
+    ami.action("ShowDialPlan")
+    ami.wait_for(lambda event: event.name == "ShowDialPlanComplete", since=mark, what="the dialplan")
+    return [
+        Place(context=event["Context"], extension=event["Extension"], priority=int(event["Priority"]))
+        for event in ami.events(mark)
+        if event.name == "ListDialplan" and event["Context"].startswith("bmn-") and "Priority" in event
+    ]
