@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Final
 
 from deploy.lab import Lab
+
+_SAMPLE: Final = str.maketrans("XZN", "112")
+"""A digit that each wildcard of a pattern stands for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +24,11 @@ class Place:
         return f"{self.context},{self.extension},{self.priority}"
 
     def entered_with(self, number: str) -> Place:
-        """The same place, where a pattern's extension is the number that is dialled."""
-        extension = number if self.extension.startswith("_") else self.extension
+        """The same place, where a pattern's extension is the number, or one as long as the pattern wants it."""
+        extension = self.extension
+        if extension.startswith("_"):
+            open_ended = extension.endswith(("!", "."))
+            extension = number if open_ended else re.sub(r"\[(.)[^]]*\]", r"\1", extension[1:].translate(_SAMPLE))
         return Place(context=self.context, extension=extension, priority=self.priority)
 
 

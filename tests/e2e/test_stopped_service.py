@@ -21,8 +21,8 @@ from tests.waiting import until
 
 PATIENCE_S = 20.0
 """What tells a limit of a few seconds from none, on a busy machine."""
-NO_LIMITS = [".", "0.", "0", "1e9", "-1", "0.4", "10.1", "11", "2s", "3.5.1", "three", "1:2", '"', "99999999999999999999"]
-LIMITS = ["0.5", ".5", "1", "1.", "02.25"]
+NO_LIMITS = """. 0. 0 1e9 -1 0.4 10.1 11 2s 3.5.1 three 1:2 " 99999999999999999999"""
+LIMITS = "0.5 .5 1 1. 02.25"
 
 
 @contextlib.contextmanager
@@ -47,13 +47,13 @@ def test_what_is_no_limit_on_screening_is_three_seconds(lab: Lab, site: Site, su
     with stopped(site):
         calls = {
             value: lab.place(NUMBER, campaign="energy", settings={"BMN_SCREEN_TIMEOUT": value}, hold_s=0.2)
-            for value in NO_LIMITS + LIMITS
+            for value in f"{NO_LIMITS} {LIMITS}".split()
         }
         for value, call in calls.items():
             with subtests.test(value):
                 assert call.outcome(PATIENCE_S).user_event("BmnBlocked")["Reason"] == "agent_timeout"
     assert lab.invites_from_trunk()[before:] == []
-    assert asterisk_warnings(lab, "BMN_SCREEN_TIMEOUT") == warned + len(NO_LIMITS)
+    assert asterisk_warnings(lab, "BMN_SCREEN_TIMEOUT") == warned + len(NO_LIMITS.split())
 
 
 def test_a_key_is_rejected_and_the_conversation_goes_on(lab: Lab, site: Site) -> None:
@@ -74,6 +74,12 @@ def test_a_key_is_rejected_and_the_conversation_goes_on(lab: Lab, site: Site) ->
     assert [one["uniqueid"] for one in site.records("choice.recorded")] == [finished["uniqueid"]]
 
 
+def send(lab: Lab, call: Call, context: str, extension: str) -> None:
+    """Take the agent's leg out of the conversation, to elsewhere."""
+    leg = leg_of(lab, call)["Channel"]
+    lab.pbx.ami.action("Redirect", Channel=leg, Context=context, Exten=extension, Priority="1")
+
+
 def consumer_ends(lab: Lab, call: Call) -> None:
     """The agent's phone is the one that waits for the end."""
     call.consumer_hangs_up()
@@ -91,12 +97,12 @@ def agent_hands_over(lab: Lab, call: Call) -> None:
 
 def agent_is_taken_elsewhere(lab: Lab, call: Call) -> None:
     """To a dialplan of the site's own, which ends there."""
-    lab.pbx.ami.action("Redirect", Channel=leg_of(lab, call), Context="lab-hold", Exten="end", Priority="1")
+    send(lab, call, "lab-hold", "end")
 
 
 def agent_dials_again(lab: Lab, call: Call) -> None:
     """By a transfer of their own leg: the first call is finished before the second is screened."""
-    lab.pbx.ami.action("Redirect", Channel=leg_of(lab, call), Context="bmn-outbound", Exten="0612340002", Priority="1")
+    send(lab, call, "bmn-outbound", "0612340002")
 
 
 @pytest.mark.parametrize(
@@ -130,6 +136,9 @@ def test_asking_the_service_aside_leaves_no_cdr(lab: Lab, site: Site) -> None:
     wait_for_records(site, "call.finished")
     call.consumer_hangs_up()
     call.wait_until_consumer_is_free()
-    lab.pbx.ami.wait_for(lambda event: event.name == "Cdr" and event.get("DestinationContext") == "bmn-notice", since=mark)
-    cdrs = [event for event in lab.pbx.ami.events(mark) if event.name == "Cdr"]
-    assert {event["DestinationContext"] for event in cdrs} == {"bmn-verdict", "bmn-notice"}
+
+    def billed() -> set[str]:
+        return {event["DestinationContext"] for event in lab.pbx.ami.events(mark) if event.name == "Cdr"}
+
+    until(lambda: "bmn-notice" in billed())
+    assert billed() == {"bmn-verdict", "bmn-notice"}
