@@ -47,5 +47,23 @@ FEATURES: Final = (
 """The agents' keys, as the application map names them."""
 BMN_AGI: Final = "BMN_AGI"
 BMN_CAMPAIGN: Final = "BMN_CAMPAIGN"
-GLOBALS: Final = (BMN_AGI, "BMN_SCREEN_TIMEOUT", "BMN_DIAL_PREFIX", "BMN_DIAL_SUFFIX", "BMN_DIAL_TIMEOUT")
+BMN_SCREEN_TIMEOUT: Final = "BMN_SCREEN_TIMEOUT"
+BMN_DIAL_PREFIX: Final = "BMN_DIAL_PREFIX"
+BMN_DIAL_SUFFIX: Final = "BMN_DIAL_SUFFIX"
+GLOBALS: Final = (BMN_AGI, BMN_SCREEN_TIMEOUT, BMN_DIAL_PREFIX, BMN_DIAL_SUFFIX, "BMN_DIAL_TIMEOUT")
 """Those without which no call is dialled; each call may name its campaign."""
+MODULES: Final = (
+    *("app_channelredirect", "app_dial", "app_exec", "app_originate", "app_playback", "app_playtones", "app_stack"),
+    *(
+        "app_userevent",
+        "app_verbose",
+        "func_callerid",
+        "func_cdr",
+        "func_channel",
+        "func_cut",
+        "func_dialplan",
+        "func_hangupcause",
+    ),
+    *("func_logic", "func_strings", "func_timeout", "func_volume", "res_agi"),
+)
+"""Of Asterisk, whose applications and functions the dialplan calls. A site may have taken some out."""

@@ -1,4 +1,4 @@
-"""The dialplan as a running Asterisk has it: every place where a channel can be sent to."""
+"""The dialplan as a running Asterisk has it: every step, and so every place where a channel can be sent to."""
 
 from __future__ import annotations
 
@@ -13,33 +13,38 @@ _SAMPLE: Final = str.maketrans("XZN", "112")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Step:
     """A priority of an extension of ours."""
 
     context: str
     extension: str
     priority: int
+    application: str
+    arguments: str
 
-    def __str__(self) -> str:
-        return f"{self.context},{self.extension},{self.priority}"
-
-    def entered_with(self, number: str) -> Place:
-        """The same place, where a pattern's extension is the number, or one as long as the pattern wants it."""
+    def place(self, number: str) -> tuple[str, str, str]:
+        """Context, extension and priority; a pattern's extension is the number, or one as long as the pattern wants."""
         extension = self.extension
         if extension.startswith("_"):
             open_ended = extension.endswith(("!", "."))
             extension = number if open_ended else re.sub(r"\[(.)[^]]*\]", r"\1", extension[1:].translate(_SAMPLE))
-        return Place(context=self.context, extension=extension, priority=self.priority)
+        return self.context, extension, str(self.priority)
 
 
-def places(lab: Lab) -> list[Place]:
+def steps(lab: Lab) -> list[Step]:
     """All of our contexts, by AMI."""
     ami = lab.pbx.ami
     mark = ami.mark()
     ami.action("ShowDialPlan")
     ami.wait_for(lambda event: event.name == "ShowDialPlanComplete", since=mark, what="the dialplan")
     return [
-        Place(context=event["Context"], extension=event["Extension"], priority=int(event["Priority"]))
+        Step(
+            context=event["Context"],
+            extension=event["Extension"],
+            priority=int(event["Priority"]),
+            application=event["Application"],
+            arguments=event["AppData"],
+        )
         for event in ami.events(mark)
         if event.name == "ListDialplan" and event["Context"].startswith("bmn-") and "Priority" in event
     ]

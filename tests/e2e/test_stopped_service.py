@@ -16,7 +16,7 @@ from deploy.lab.calls import Call
 from tests.e2e.conftest import Site
 from tests.e2e.test_agent_keys import log_key, talk
 from tests.e2e.test_notice import EMPTY, NUMBER, wait_for_records
-from tests.e2e.test_ways_in import leg_of
+from tests.e2e.test_ways_in import leg_of, send
 from tests.waiting import until
 
 PATIENCE_S = 20.0
@@ -74,12 +74,6 @@ def test_a_key_is_rejected_and_the_conversation_goes_on(lab: Lab, site: Site) ->
     assert [one["uniqueid"] for one in site.records("choice.recorded")] == [finished["uniqueid"]]
 
 
-def send(lab: Lab, call: Call, context: str, extension: str) -> None:
-    """Take the agent's leg out of the conversation, to elsewhere."""
-    leg = leg_of(lab, call)["Channel"]
-    lab.pbx.ami.action("Redirect", Channel=leg, Context=context, Exten=extension, Priority="1")
-
-
 def consumer_ends(lab: Lab, call: Call) -> None:
     """The agent's phone is the one that waits for the end."""
     call.consumer_hangs_up()
@@ -97,12 +91,12 @@ def agent_hands_over(lab: Lab, call: Call) -> None:
 
 def agent_is_taken_elsewhere(lab: Lab, call: Call) -> None:
     """To a dialplan of the site's own, which ends there."""
-    send(lab, call, "lab-hold", "end")
+    send(lab, leg_of(lab, call)["Channel"], ("lab-hold", "end", "1"))
 
 
 def agent_dials_again(lab: Lab, call: Call) -> None:
     """By a transfer of their own leg: the first call is finished before the second is screened."""
-    send(lab, call, "bmn-outbound", "0612340002")
+    send(lab, leg_of(lab, call)["Channel"], ("bmn-outbound", "0612340002", "1"))
 
 
 @pytest.mark.parametrize(

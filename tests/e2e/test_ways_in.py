@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from agent.domain.profile import NL_BMNR
 from deploy.lab import AmiMessage, Lab
 from deploy.lab.calls import Call
 from deploy.lab.lab import INCLUDED_PHONE
 from tests.e2e.conftest import Site
-from tests.e2e.dialplan import places
+from tests.e2e.dialplan import steps
 from tests.e2e.test_screened_call import FREE, REGISTER
 from tests.waiting import until
 
@@ -54,14 +54,35 @@ def leg_of(lab: Lab, call: Call) -> AmiMessage:
     return next(event for event in events if event.name == "Newchannel" and event.get("CallerIDName") == call.id)
 
 
-def come_to(lab: Lab, mark: int) -> dict[str, list[str]]:
+def come_to(lab: Lab, mark: int) -> dict[str, list[tuple[str, str, str]]]:
     """The places that each channel has come to since the mark, by its uniqueid."""
-    steps: dict[str, list[str]] = {}
+    places: dict[str, list[tuple[str, str, str]]] = {}
     for event in lab.pbx.ami.events(mark):
         if event.name == "Newexten":
-            place = f"{event['Context']},{event['Extension']},{event['Priority']}"
-            steps.setdefault(event["Uniqueid"], []).append(place)
-    return steps
+            place = event["Context"], event["Extension"], event["Priority"]
+            places.setdefault(event["Uniqueid"], []).append(place)
+    return places
+
+
+def send(lab: Lab, channel: str, place: tuple[str, str, str]) -> None:
+    """By AMI Redirect."""
+    context, extension, priority = place
+    lab.pbx.ami.action("Redirect", Channel=channel, Context=context, Exten=extension, Priority=priority)
+
+
+def begin(lab: Lab, uniqueid: str, variables: Mapping[str, str], place: tuple[str, str, str]) -> None:
+    """A channel of its own that comes to a place, with these variables: by AMI Originate."""
+    context, extension, priority = place
+    lab.pbx.ami.action(
+        "Originate",
+        *(("Variable", f"{name}={value}") for name, value in variables.items()),
+        Channel="Local/talk@lab-hold/n",
+        ChannelId=uniqueid,
+        Context=context,
+        Exten=extension,
+        Priority=priority,
+        Async="true",
+    )
 
 
 def at_rest(lab: Lab, mark: int) -> set[str]:
@@ -71,18 +92,17 @@ def at_rest(lab: Lab, mark: int) -> set[str]:
 
 def test_no_extension_dials_with_what_an_earlier_call_left_behind(lab: Lab, site: Site) -> None:
     """Each (context, extension, 1) of ours, by AMI Redirect of a leg whose consumer has objected meanwhile."""
-    entries = [place for place in places(lab) if place.priority == 1]
+    entries = [step for step in steps(lab) if step.priority == 1]
     assert len(entries) > 10
     far, calls = lab.network.ami.mark(), talk_and_object(lab, site, len(entries))
     legs = [leg_of(lab, call) for call in calls]
     before, mark = len(lab.invites_from_trunk()), lab.pbx.ami.mark()
-    went: dict[str, str] = {}
-    for index, (entry, leg) in enumerate(zip(entries, legs, strict=True)):
-        place = entry.entered_with(objecting(index))
-        lab.pbx.ami.action(
-            "Redirect", Channel=leg["Channel"], Context=place.context, Exten=place.extension, Priority="1"
-        )
-        went[leg["Uniqueid"]] = str(place)
+    went = {
+        leg["Uniqueid"]: entry.place(objecting(index))
+        for index, (entry, leg) in enumerate(zip(entries, legs, strict=True))
+    }
+    for leg in legs:
+        send(lab, leg["Channel"], went[leg["Uniqueid"]])
     until(lambda: all(place in come_to(lab, mark).get(uniqueid, []) for uniqueid, place in went.items()))
     hang_up_consumers(lab, far)
     until(lambda: went.keys() <= at_rest(lab, mark), timeout_s=60)
@@ -105,21 +125,12 @@ def test_no_step_dials_with_what_an_earlier_call_left_behind(lab: Lab, site: Sit
     number, variables = objecting(0), left_behind(lab, leg_of(lab, call)["Channel"])
     assert (variables["BMN_VERDICT"], variables["BMN_NUMBER"]) == ("allow", "+31" + number[1:])
     before, mark = len(lab.invites_from_trunk()), lab.pbx.ami.mark()
-    started = {f"step-{index}": place.entered_with(number) for index, place in enumerate(places(lab))}
-    for uniqueid, place in started.items():
-        lab.pbx.ami.action(
-            "Originate",
-            *(("Variable", f"{name}={value}") for name, value in variables.items()),
-            Channel="Local/talk@lab-hold/n",
-            ChannelId=uniqueid,
-            Context=place.context,
-            Exten=place.extension,
-            Priority=str(place.priority),
-            Async="true",
-        )
-    until(lambda: started.keys() <= at_rest(lab, mark), timeout_s=90)
-    begun = come_to(lab, mark)
-    assert [str(place) for uniqueid, place in started.items() if str(place) not in begun[uniqueid]] == []
+    begun = {f"step-{index}": step.place(number) for index, step in enumerate(steps(lab))}
+    for uniqueid, place in begun.items():
+        begin(lab, uniqueid, variables, place)
+    until(lambda: begun.keys() <= at_rest(lab, mark), timeout_s=90)
+    reached = come_to(lab, mark)
+    assert [place for uniqueid, place in begun.items() if place not in reached[uniqueid]] == []
     assert set(lab.invites_from_trunk()[before:]) <= NL_BMNR.emergency_numbers
     assert [one["verdict"] for one in site.verdicts()].count("allow") == 1, "of before the objection"
     call.hang_up()
@@ -131,25 +142,16 @@ def test_a_verdict_is_good_for_one_dial_and_for_seconds(lab: Lab, site: Site) ->
     """A channel that AMI sends past priority 1 dials while its verdict is fresh; not again, and not a minute later."""
     site.load_register(REGISTER)
     number, far, mark = "+31612349999", lab.network.ami.mark(), lab.pbx.ami.mark()
-    before = len(lab.invites_from_trunk())
-    for name, age_s in (("stale", 60), ("fresh", 0)):
-        cleared = (("BMN_CLEARED", number), ("BMN_CLEARED_AT", f"{time.time() - age_s:.0f}"), ("BMN_NUMBER", number))
-        lab.pbx.ami.action(
-            "Originate",
-            *(("Variable", f"{name}={value}") for name, value in cleared),
-            Channel="Local/talk@lab-hold/n",
-            ChannelId=name,
-            Context="bmn-verdict",
-            Exten="allow",
-            Priority="2",
-            Async="true",
-        )
+    before, dial = len(lab.invites_from_trunk()), ("bmn-verdict", "allow", "2")
+    for uniqueid, age_s in (("stale", 60), ("fresh", 0)):
+        at = f"{time.time() - age_s:.0f}"
+        begin(lab, uniqueid, {"BMN_CLEARED": number, "BMN_CLEARED_AT": at, "BMN_NUMBER": number}, dial)
     until(lambda: {"stale", "fresh"} <= at_rest(lab, mark))
     assert lab.invites_from_trunk()[before:] == [number]
     mark = lab.pbx.ami.mark()
-    lab.pbx.ami.action("Redirect", Channel="fresh", Context="bmn-verdict", Exten="allow", Priority="2")
+    send(lab, "fresh", dial)
     until(lambda: "fresh" in at_rest(lab, mark))
-    assert "bmn-blocked,s,1" in come_to(lab, mark)["fresh"]
+    assert ("bmn-blocked", "s", "1") in come_to(lab, mark)["fresh"]
     assert lab.invites_from_trunk()[before:] == [number]
     hang_up_consumers(lab, far)
 
@@ -170,10 +172,7 @@ def test_a_text_message_dials_nobody(lab: Lab, site: Site) -> None:
     before, mark = len(lab.invites_from_trunk()), lab.pbx.ami.mark()
 
     def refused() -> int:
-        steps = [event for event in lab.pbx.ami.events(mark) if event.name == "Newexten"]
-        return [(step["Context"], step["Extension"], step["Application"]) for step in steps].count(
-            ("bmn-channel", "Message", "Hangup")
-        )
+        return sum(places.count(("bmn-channel", "Message", "2")) for places in come_to(lab, mark).values())
 
     with default_campaign(lab):
         for caller in ("agent", INCLUDED_PHONE):
