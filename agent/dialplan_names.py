@@ -22,7 +22,9 @@ BMN_HEALTH: Final = "BMN_HEALTH"
 
 DIALSTATUS: Final = "DIALSTATUS"
 """Asterisk's own: ANSWER from the moment that the consumer's phone is connected."""
-CONNECTED: Final = "ANSWER"
+DIALSTATUS_ANSWER: Final = "ANSWER"
+CONNECTED: Final = "connected"
+"""What ``bmn-key`` says while the agent and the consumer are."""
 
 HEALTH_OK: Final = "ok"
 HEALTH_DEGRADED: Final = "degraded"
@@ -45,5 +47,23 @@ FEATURES: Final = (
 """The agents' keys, as the application map names them."""
 BMN_AGI: Final = "BMN_AGI"
 BMN_CAMPAIGN: Final = "BMN_CAMPAIGN"
-GLOBALS: Final = (BMN_AGI, "BMN_SCREEN_TIMEOUT", "BMN_DIAL_PREFIX", "BMN_DIAL_SUFFIX", "BMN_DIAL_TIMEOUT")
+BMN_SCREEN_TIMEOUT: Final = "BMN_SCREEN_TIMEOUT"
+BMN_DIAL_PREFIX: Final = "BMN_DIAL_PREFIX"
+BMN_DIAL_SUFFIX: Final = "BMN_DIAL_SUFFIX"
+GLOBALS: Final = (BMN_AGI, BMN_SCREEN_TIMEOUT, BMN_DIAL_PREFIX, BMN_DIAL_SUFFIX, "BMN_DIAL_TIMEOUT")
 """Those without which no call is dialled; each call may name its campaign."""
+MODULES: Final = (
+    *("app_channelredirect", "app_dial", "app_exec", "app_originate", "app_playback", "app_playtones", "app_stack"),
+    *(
+        "app_userevent",
+        "app_verbose",
+        "func_callerid",
+        "func_cdr",
+        "func_channel",
+        "func_cut",
+        "func_dialplan",
+        "func_hangupcause",
+    ),
+    *("func_logic", "func_strings", "func_timeout", "func_volume", "res_agi"),
+)
+"""Of Asterisk, whose applications and functions the dialplan calls. A site may have taken some out."""

@@ -133,6 +133,15 @@ class ExpectedDialplan:
     """The one that says where this service is."""
     campaign_global: str
     """The one that names the campaign of calls that name none."""
+    timeout_global: str
+    """The one that limits the wait for a verdict."""
+    prefix_global: str
+    suffix_global: str
+    """What stands before and behind a number in ``Dial``."""
+    way_in: str
+    """The context that agents' calls enter."""
+    modules: tuple[str, ...]
+    """Of Asterisk, whose applications and functions our dialplan calls."""
     reasons: tuple[str, ...]
     """With which the dialplan itself blocks."""
     health_script: str

@@ -5,12 +5,16 @@ script      arguments                                   sets
 ==========  ==========================================  ==========================================================
 screen      number as dialled, campaign, agent          BMN_VERDICT BMN_REASON BMN_NUMBER BMN_CALL BMN_NOTICE
 notice      call id                                     BMN_NOTICE_RESULT BMN_CHOICE
-key         call id, a key by its name                  BMN_KEY_RESULT
+key         call id, a key by its name, ``connected``   BMN_KEY_RESULT
+            where the two are, the leg's uniqueid
 finish      call id, DIALSTATUS, answered seconds,      nothing
             HANGUPCAUSE, seconds until it rang, who
-            ended it
+            ended it, the leg's uniqueid
 health                                                  BMN_HEALTH
 ==========  ==========================================  ==========================================================
+
+``key`` and ``finish`` come on a channel of their own, where the leg cannot be asked; ``key`` asks it in place of what a
+dialplan older than that does not say.
 """
 
 from __future__ import annotations
@@ -104,9 +108,11 @@ class AgiScripts:
     def key(self, request: AgiRequest, channel: AgiChannel, due: float) -> None:
         """Record a key of the agent; it is on disk before ``recorded`` is answered."""
         began = monotonic()
-        call, key, *_ = (*request.arguments, "", "")
-        connected = channel.get_variable(names.DIALSTATUS) == names.CONNECTED
-        press = KeyPress(call=call, key=key, uniqueid=request.uniqueid, connected=connected)
+        call, key, connected, uniqueid, *_ = (*request.arguments, *[""] * 4)
+        if len(request.arguments) < 3 and channel.get_variable(names.DIALSTATUS) == names.DIALSTATUS_ANSWER:
+            connected = names.CONNECTED
+        uniqueid = uniqueid[:_KEPT] or request.uniqueid
+        press = KeyPress(call=call, key=key, uniqueid=uniqueid, connected=connected == names.CONNECTED)
         outcome = self._app.choices.press(press, Deadline(due))
         channel.set_variables({names.BMN_KEY_RESULT: outcome.result})
         if outcome.rejection is not None:
@@ -121,13 +127,13 @@ class AgiScripts:
             applied=outcome.applied,
             failure=outcome.failure or None,
             source=self._source,
-            uniqueid=request.uniqueid,
+            uniqueid=uniqueid,
             total_us=round((monotonic() - began) * 1e6),
         )
 
     def finish(self, request: AgiRequest, channel: AgiChannel, due: float) -> None:
         """Record the end of a dialled call."""
-        call, dialstatus, answered_s, cause, rang_after_s, ended_by, *_ = (*request.arguments, *[""] * 6)
+        call, dialstatus, answered_s, cause, rang_after_s, ended_by, uniqueid, *_ = (*request.arguments, *[""] * 7)
         report = FinishReport(
             call=call,
             dialstatus=dialstatus[:_KEPT],
@@ -135,7 +141,7 @@ class AgiScripts:
             cause=int(cause) if cause.isdecimal() else None,
             rang=rang_after_s.isdecimal(),
             ended_by=ended_by,
-            uniqueid=request.uniqueid,
+            uniqueid=uniqueid[:_KEPT] or request.uniqueid,
         )
         try:
             finished = self._app.finishing.finish(report, Deadline.after_ms(_FINISH_MS))

@@ -224,6 +224,11 @@ class Lab:
         )
         return placed.outcome(timeout_s)
 
+    def send_text(self, number: str, text: str = "hello", *, caller: str = "agent") -> None:
+        """An agent's phone sends a text to a number (SIP MESSAGE); AmiError when it cannot. `caller`: see `place`."""
+        address = f"pjsip:agent-phone/sip:{quote(number, safe='')}@{self._pbx_address}"
+        self.network.ami.action("MessageSend", To=address, From=f"<sip:{caller}@{LOOPBACK}>", Body=text)
+
     def invites_from_trunk(self) -> list[str]:
         """The numbers for which the trunk received an INVITE, ever, in order.
 

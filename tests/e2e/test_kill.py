@@ -28,8 +28,9 @@ SPREAD_S = 0.03
 
 def press_as_agent(lab: Lab, call: Call) -> Callable[[], bool]:
     """Press ``*73``; returns what tells whether it was confirmed. The agent software is being asked when this ends."""
+    mark = lab.pbx.ami.mark()
     call.agent_presses("*73")
-    call.wait_for_agi("GET VARIABLE DIALSTATUS")
+    lab.pbx.ami.wait_for(lambda event: "/key," in event.get("AppData"), since=mark, what="the question")
     return lambda: call.wait_for_user_event("BmnChoice")["Result"] == "recorded"
 
 

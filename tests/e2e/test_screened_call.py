@@ -177,23 +177,6 @@ def asterisk_log(lab: Lab) -> str:
     return "\n".join(lab.pbx.warnings())
 
 
-@pytest.mark.parametrize("dialled", ["112", "0112"])
-def test_112_goes_through_with_the_agent_stopped(lab: Lab, site: Site, dialled: str) -> None:
-    """It leaves before screening."""
-    site.agent.kill()
-    outcome, invites = dial(lab, dialled)
-    assert invites == ["112"]
-    assert outcome.answered
-
-
-def test_an_emergency_number_that_the_dialplan_does_not_know_goes_through_the_agent(lab: Lab, site: Site) -> None:
-    """It is one of the profile, so it needs no register; the verdict hands out three digits."""
-    outcome, invites = dial(lab, "911")
-    assert invites == ["911"]
-    assert outcome.answered
-    assert site.last_verdict()["reason"] == "emergency_number"
-
-
 def test_with_the_agent_stopped_nothing_is_dialled(lab: Lab, site: Site) -> None:
     """No connection: the dialplan gives its own reason, in the log and the CDR."""
     site.load_register(REGISTER)

@@ -36,10 +36,14 @@ from tests.unit.builders import write_wav
 ASTERISK = """#!/bin/sh
 case "$2" in
   "features show") for name in {features}; do echo "$name  no def  *70"; done;;
-  "dialplan show globals") for name in {settings}; do echo "   $name=agi://127.0.0.1:1"; done;;
+  "module show") for name in {modules}; do echo "$name.so  $name  0  Running  core"; done;;
+  "dialplan show globals")
+    for name in {settings}; do echo "   $name=agi://127.0.0.1:1"; done; echo "   BMN_SCREEN_TIMEOUT=3";;
   *) echo "[ Context '${{2##* }}' created by 'pbx_config' ]";;
 esac
-""".format(features=" ".join(EXPECTED.features), settings=" ".join(EXPECTED.globals))
+""".format(
+    features=" ".join(EXPECTED.features), settings=" ".join(EXPECTED.globals), modules=" ".join(EXPECTED.modules)
+)
 """What answers for Asterisk's console."""
 
 

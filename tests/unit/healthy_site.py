@@ -91,21 +91,63 @@ GLOBALS_SHOWN = """   BMN_AGI=agi://127.0.0.1:4573
 """
 
 
+MODULES_SHOWN = "\n".join(
+    f"{name}.so{'':20} Something of Asterisk   0          Running          core" for name in EXPECTED.modules
+)
+DIALPLAN_SHOWN = """[ Context 'team' created by 'pbx_config' ]
+  Include =>        'phones'                                      [pbx_config]
+
+[ Context 'phones' created by 'pbx_config' ]
+  '_X.' =>          1. Goto(bmn-outbound,${EXTEN},1)              [extensions.conf:9]
+
+[ Context 'lobby' created by 'pbx_config' ]
+  'bmn-outbound-x' => 1. Hangup()                                 [extensions.conf:9]
+"""
+ENDPOINTS: Mapping[str, tuple[str, str]] = {
+    "trunk": ("from-carrier", "auto"),
+    "100": ("phones", "rfc4733"),
+    "101": ("team", "info"),
+    "door": ("lobby", "none"),
+}
+"""Context and dtmf_mode."""
+
+
 class Console:
     """An Asterisk that has all that it needs, unless told otherwise."""
 
     def __init__(
-        self, *, lacks: tuple[str, ...] = (), shown: str = GLOBALS_SHOWN, features: str = FEATURES_SHOWN
+        self,
+        *,
+        lacks: tuple[str, ...] = (),
+        shown: str = GLOBALS_SHOWN,
+        features: str = FEATURES_SHOWN,
+        modules: str = MODULES_SHOWN,
+        endpoints: Mapping[str, tuple[str, str]] = ENDPOINTS,
     ) -> None:
         self._lacks = lacks
         self._globals = shown
         self._features = features
+        self._modules = modules
+        self._endpoints = endpoints
 
     def ask(self, command: str) -> str:
         """As Asterisk 22 prints it."""
         match command.split():
             case ["dialplan", "show", "globals"]:
                 return self._globals
+            case ["dialplan", "show"]:
+                return DIALPLAN_SHOWN
+            case ["module", "show"]:
+                return self._modules
+            case ["pjsip", "show", "endpoints"]:
+                return " Endpoint:  <Endpoint/CID.>  <State.>\n" + "".join(
+                    f" Endpoint:  {name}/{name}      Not in use    0 of inf\n" for name in self._endpoints
+                )
+            case ["pjsip", "show", "endpoint", name] if name in self._endpoints:
+                context, mode = self._endpoints[name]
+                return f" ParameterName   : ParameterValue\n context         : {context}\n dtmf_mode       : {mode}\n"
+            case ["pjsip", "show", "endpoint", name]:
+                return f"Unable to find object {name}.\n"
             case ["dialplan", "show", name] if name in self._lacks:
                 return f"There is no existence of '{name}' context\n"
             case ["dialplan", "show", name]:

@@ -19,8 +19,10 @@ from agent.health_checks import agent_prompt_names, check_site, mistakes
 from agent.site import State
 from tests.unit.builders import NOW, a_campaign, a_generation
 from tests.unit.healthy_site import (
+    ENDPOINTS,
     FEATURES_SHOWN,
     GLOBALS_SHOWN,
+    MODULES_SHOWN,
     Console,
     DeadConsole,
     Generations,
@@ -39,6 +41,36 @@ from tests.unit.healthy_site import (
 )
 
 PROMPTS = Path(__file__).resolve().parents[2] / "dialplan" / "sounds" / "prompts.toml"
+
+
+def a_trunk(prefix: str = "PJSIP/", suffix: str = "@trunk", *, mode: str = "auto", timeout: str = "3") -> Console:
+    """An Asterisk that dials so."""
+    changes = {
+        "PREFIX=PJSIP/": f"PREFIX={prefix}",
+        "SUFFIX=@trunk": f"SUFFIX={suffix}",
+        "TIMEOUT=3": f"TIMEOUT={timeout}",
+    }
+    shown = GLOBALS_SHOWN
+    for old, new in changes.items():
+        shown = shown.replace(old, new)
+    return Console(shown=shown, endpoints={**ENDPOINTS, "trunk": ("from-carrier", mode)})
+
+
+@pytest.mark.parametrize(
+    "well",
+    [
+        a_trunk("PJSIP/trunk/sip:", "@10.0.0.1"),
+        a_trunk("Local/", "@out"),
+        a_trunk("Local/", "@out/n"),
+        a_trunk("local/0", "@out/mn"),
+        a_trunk("DAHDI/g1/", ""),
+        a_trunk(timeout="0.5"),
+        a_trunk(timeout="10"),
+    ],
+)
+def test_ways_to_dial_that_are_well(well: Console) -> None:
+    """Where there is no PJSIP endpoint to look at none is looked at."""
+    assert ailments(a_site(asterisk=well)) == []
 
 
 def test_a_healthy_site_has_nothing_to_do() -> None:
@@ -125,6 +157,35 @@ def an_audit(*losses: Loss, expiring: int = 0) -> Audited:
             "asterisk",
             State.PROBLEM,
             "'enrgy'",
+        ),
+        (
+            {"asterisk": Console(modules=MODULES_SHOWN.replace("app_originate", "app_"))},
+            "asterisk",
+            State.PROBLEM,
+            "app_or",
+        ),
+        (
+            {"asterisk": Console(modules=MODULES_SHOWN.replace("Running", "Not Running"))},
+            "asterisk",
+            State.PROBLEM,
+            "func_volume",
+        ),
+        ({"asterisk": a_trunk(timeout="0.")}, "asterisk", State.WARNING, "BMN_SCREEN_TIMEOUT = '0.'"),
+        ({"asterisk": a_trunk(timeout="1e9")}, "asterisk", State.WARNING, "counts as 3 seconds"),
+        ({"asterisk": a_trunk("Local/", "@trunk/m")}, "asterisk", State.PROBLEM, "without option n"),
+        ({"asterisk": a_trunk("local/", "@trunk")}, "asterisk", State.PROBLEM, "without option n"),
+        ({"asterisk": a_trunk(suffix="@other")}, "asterisk", State.PROBLEM, "no PJSIP endpoint other"),
+        ({"asterisk": a_trunk("PJSIP/other/sip:", "@10.0.0.1")}, "asterisk", State.PROBLEM, "no PJSIP endpoint other"),
+        ({"asterisk": a_trunk(mode="none")}, "asterisk", State.PROBLEM, "does not hear the consumers' keys"),
+        ({"asterisk": a_trunk(mode="rfc4733")}, "asterisk", State.WARNING, "as RTP events, and not as tones"),
+        ({"asterisk": a_trunk(mode="auto_info")}, "asterisk", State.WARNING, "as RTP events or SIP INFO"),
+        ({"asterisk": a_trunk(mode="inband")}, "asterisk", State.WARNING, "as tones, and not as RTP events"),
+        ({"asterisk": a_trunk(mode="info")}, "asterisk", State.WARNING, "as SIP INFO"),
+        (
+            {"asterisk": Console(endpoints={**ENDPOINTS, "100": ("phones", "none"), "101": ("team", "none")})},
+            "asterisk",
+            State.PROBLEM,
+            "the agents' keys at 100, 101",
         ),
         ({"server": Server(packs=False)}, "redis", State.WARNING, "set-max-intset-entries is too low"),
         ({"server": Server(packs=None)}, "redis", State.WARNING, "does not tell set-max-intset-entries"),
