@@ -144,6 +144,8 @@ class AgiSettings(_Section):
     read_timeout_ms: Milliseconds = 1_000
     deadline_ms: Milliseconds = 1_000
     """From the arrival of a request to its answer. Keep it well below the dialplan's BMN_SCREEN_TIMEOUT."""
+    classic_deadline_ms: Milliseconds = 2_000
+    """The same of a classic AGI script, from the start of its process, which alone takes some tenths of a second."""
     shutdown_grace_ms: Milliseconds = 10_000
     packet_ms: Annotated[int, Field(ge=10, le=200)] = 20
     """How much sound one RTP packet to the consumer carries: more where the trunk has ``allow=alaw:40`` or use_ptime.

@@ -9,7 +9,7 @@ from agent.choices import Choices
 from agent.domain.call_story import NoticeResult
 from agent.domain.choice import Wish
 from agent.domain.dialogue import ALL_KEYS, Dialogue, Heard, Pressed, Turn, Unheard
-from agent.domain.errors import JournalUnavailable, LineHungUp
+from agent.domain.errors import JournalUnavailable, LineHungUp, LineLost
 from agent.domain.model import Notice
 from agent.domain.ports import WHOLE_WITHIN_MS, Journal, Line, Packets, Played, PlayEnd, Sounds
 from agent.domain.profile import Profile
@@ -90,8 +90,8 @@ class _Conversation:
         self.ledger.begin()
         try:
             self.line.speak(self.ledger.language)
-        except LineHungUp:
-            self.ledger.pass_over(NoticeEnd.HUNG_UP)
+        except LineHungUp as error:
+            self.ledger.pass_over(NoticeEnd.LINE_LOST if isinstance(error, LineLost) else NoticeEnd.HUNG_UP)
             return
         turn = self.dialogue.begin()
         heard = self._take(turn)

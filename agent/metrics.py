@@ -98,7 +98,7 @@ class Metrics(Watch):
             "bmn_verdicts", "Verdicts; campaign is - when it is not configured.", "verdict", "reason", "campaign"
         )
         self._undelivered = self._counter(
-            "bmn_verdicts_undelivered", "Verdicts that Asterisk did not take: it had hung up or stopped waiting."
+            "bmn_verdicts_undelivered", "Verdicts that Asterisk did not confirm: it had hung up, or stopped waiting."
         )
         self._row_length = self._gauge(
             "bmn_technical_blocks_in_a_row",

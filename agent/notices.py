@@ -36,7 +36,7 @@ class NoticeEnd(StrEnum):
     UNSENT = "unsent"
     """Not all of it was sent: a hold that was over again, or packets longer than the setting ``agi.packet_ms``."""
     LINE_LOST = "line_lost"
-    """Asterisk, or the connection with it, broke off while the notice was played: how far it came is not known."""
+    """Asterisk, or the connection with it, broke off: ``not_played`` before it began, else nobody knows how far."""
     AGENT_LOST = "agent_lost"
     """It began, and this system broke off before it could record how far it came."""
 
@@ -70,7 +70,8 @@ class NoticeOutcome:
 def judged(played: Played, sound: Sound | None) -> tuple[NoticeResult, NoticeEnd]:
     """How much of the notice was heard, by Asterisk's counts and the length of its file."""
     if played.end is PlayEnd.LINE_LOST:
-        return NoticeResult.PARTIAL, NoticeEnd.LINE_LOST
+        began = played.packets is None
+        return (NoticeResult.PARTIAL if began else NoticeResult.NOT_PLAYED), NoticeEnd.LINE_LOST
     if played.heard_ms == 0:
         return NoticeResult.NOT_PLAYED, NoticeEnd(played.end)
     if sound is not None and sound.silent:

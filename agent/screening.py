@@ -11,9 +11,20 @@ from typing import Final
 from agent.domain.clock import behind
 from agent.domain.deadline import Deadline
 from agent.domain.errors import JournalUnavailable, ListsBehind, LookupTimedOut, LookupUnavailable, PremiseOutdated
-from agent.domain.journal_events import Event, EventType
-from agent.domain.model import Call, Campaign, Decision, Facts, LookupFailure, Notice, Reason, Screened, Verdict
-from agent.domain.phone_number import EmergencyNumber, PhoneNumber, read_dialled
+from agent.domain.journal_events import Event, EventType, JsonValue
+from agent.domain.model import (
+    Call,
+    Campaign,
+    Decision,
+    DeliveryFailure,
+    Facts,
+    LookupFailure,
+    Notice,
+    Reason,
+    Screened,
+    Verdict,
+)
+from agent.domain.phone_number import Dialled, EmergencyNumber, PhoneNumber, read_dialled
 from agent.domain.ports import Journal, JournalState, Lists
 from agent.domain.premise import Premise
 from agent.domain.profile import Profile
@@ -25,6 +36,8 @@ JOURNAL_RULE: Final = "verdict_is_on_disk"
 """Names what blocked when the rules had spoken but the record could not be kept."""
 DOOR_RULE: Final = "request_can_be_served"
 """Names what blocked before the rules could be asked."""
+ANSWER_RULE: Final = "somebody_waits_for_the_answer"
+"""Names what blocked when whoever asked was gone before the allow was recorded."""
 _CATCH_UPS: Final = 2
 """A drain that was joined may have looked before the record that matters was there; the next one finds it."""
 _DECISIONS: Final = 3
@@ -86,11 +99,14 @@ class Screening:
         self._clock = clock
         self._new_call_id = new_call_id
 
-    def screen(self, request: ScreenRequest, deadline: Deadline) -> tuple[Screened, Timings]:
+    def screen(
+        self, request: ScreenRequest, deadline: Deadline, hung_up: Callable[[], str] = lambda: ""
+    ) -> tuple[Screened, Timings]:
         """Decide, and have the verdict on disk before it is returned. Never raises for a service that is away.
 
         An allow is written only where nothing that restricts its number was written since its facts were read; else
-        the facts are read again.
+        the facts are read again. And only for somebody: ``hung_up`` says why whoever asked does not wait any more, and
+        is empty while they do; an emergency number does not depend on it.
         """
         call, profile = self._read(request)
         call_id = self._new_call_id()
@@ -99,7 +115,7 @@ class Screening:
             started = time.perf_counter_ns()
             facts, failure = self._facts(call, deadline)
             looked_up = time.perf_counter_ns()
-            screened = self._screened(call_id, call, profile, facts, failure)
+            screened = _unless_hung_up(self._screened(call_id, call, profile, facts, failure), hung_up)
             at = time.perf_counter_ns()
             looked, decided = looked + looked_up - started, decided + at - looked_up
             try:
@@ -165,6 +181,21 @@ class Screening:
             failure=failure,
         )
 
+    def undelivered(self, request: ScreenRequest, screened: Screened, why: DeliveryFailure) -> None:
+        """Record as soon as may be that a verdict, which is on record, is not known to be with Asterisk."""
+        campaign = self._campaigns.get(request.campaign)
+        body: dict[str, JsonValue] = {
+            "call": screened.call_id,
+            "number": _number(request, screened.dialled),
+            "campaign": request.campaign[:_KEPT],
+            "seller": campaign.seller.key if campaign else None,
+            "agent": request.agent[:_KEPT],
+            "uniqueid": request.uniqueid,
+            "verdict": screened.decision.verdict,
+            "why": why,
+        }
+        self._journal.append_later(Event(EventType.VERDICT_UNDELIVERED, body))
+
     def _read(self, request: ScreenRequest) -> tuple[Call, Profile]:
         campaign = self._campaigns.get(request.campaign)
         profile = self._profiles[campaign.profile] if campaign else self._default_profile
@@ -229,13 +260,27 @@ def _premise(screened: Screened, profile: Profile, facts: Facts) -> Premise | No
     return Premise(upto=facts.upto, number=screened.dialled.e164, profile=profile.key)
 
 
+def _unless_hung_up(screened: Screened, hung_up: Callable[[], str]) -> Screened:
+    """A block instead of an allow that nobody would get."""
+    if screened.decision.verdict is not Verdict.ALLOW or not isinstance(screened.dialled, PhoneNumber):
+        return screened
+    if not (why := hung_up()):
+        return screened
+    blocked = Decision(reason=Reason.UNDELIVERED, rule=ANSWER_RULE)
+    return replace(screened, decision=blocked, notice=Notice.NONE, failure=why)
+
+
+def _number(request: ScreenRequest, dialled: Dialled) -> str:
+    return dialled.e164 if isinstance(dialled, PhoneNumber) else request.number[:_KEPT]
+
+
 def _event(request: ScreenRequest, call: Call, profile: Profile, screened: Screened) -> Event:
     campaign, decision = call.campaign, screened.decision
     return Event(
         EventType.CALL_SCREENED,
         {
             "call": screened.call_id,
-            "number": call.dialled.e164 if isinstance(call.dialled, PhoneNumber) else request.number[:_KEPT],
+            "number": _number(request, call.dialled),
             "dialled": request.number[:_KEPT],
             "campaign": request.campaign[:_KEPT],
             "seller": campaign.seller.key if campaign else None,

@@ -31,8 +31,10 @@ from asterisk.agi import AGI
 
 from agent.adapters.agi_transport import PATIENCE_S, Transport
 from agent.adapters.agi_values import (
+    AgiChannelDead,
     AgiHangup,
     AgiProtocolError,
+    AgiRefused,
     AgiReply,
     AgiRequest,
     AgiTimeout,
@@ -58,6 +60,7 @@ _CHANNEL_ANSWERS_S = 5.0
 _REPLY = re.compile(r"200 result=(?P<result>[^ ]*)(?: \((?P<data>.*)\))?(?: endpos=(?P<endpos>[0-9]{1,15}))?")
 
 
+_HANGUP = b"HANGUP\n"
 _OK = AgiReply(code=200, result="1")
 
 
@@ -77,18 +80,22 @@ class AgiChannel(AGI):  # type: ignore[misc]  # pyst2 ships no types
         self.env: dict[str, str] = {}
         self.hung_up = False
         """The channel is gone; variables can still be set."""
+        self.ended = False
+        """We have ended the session: what Asterisk was to get it has."""
         self.commands_sent = 0
+        """Commands that have left whole."""
         self._transport = transport
         self._timeout_s = timeout_ms / 1000
         self.stalled = stalled
         self._in_step = True
-        self._ended = False
+        self.gone = False
+        """The session is over, whoever ended it: no command is answered any more."""
         self._buffer = b""
 
-    @property
-    def ended(self) -> bool:
-        """Whether Asterisk has ended the session, so that no command is answered any more."""
-        return self._ended
+    def end(self) -> None:
+        """Let Asterisk go on with the call: the session is over, and the channel takes no more commands."""
+        self.ended = self.gone = True
+        self._transport.end()
 
     def read_request(self) -> AgiRequest:
         """Read and parse the environment, up to its blank line."""
@@ -156,6 +163,36 @@ class AgiChannel(AGI):  # type: ignore[misc]  # pyst2 ships no types
         """Ask nothing: shows that the session still stands."""
         self._exchange("NOOP\n")
 
+    def look(self) -> None:
+        """Raise ``AgiHangup`` when Asterisk has ended the session or announced a hang-up; sends nothing.
+
+        What else has come unasked is left where it is, and breaks the next command.
+        """
+        if self.gone:
+            raise AgiHangup("Asterisk has ended the session")
+        try:
+            while len(self._buffer) <= MAX_LINE_BYTES and (chunk := self._transport.glance()) is not None:
+                if not chunk:
+                    raise AgiHangup("Asterisk ended the session")
+                self._buffer += chunk
+        except AgiHangup:
+            self.gone = True
+            raise
+        while self._buffer.startswith(_HANGUP):
+            self._buffer = self._buffer[len(_HANGUP) :]
+            self.hung_up = True
+        if self.hung_up:
+            raise AgiHangup("the channel hung up")
+
+    def ask(self) -> None:
+        """Raise ``AgiError`` unless Asterisk answers that the channel is there, and not dead: one round trip.
+
+        A dead channel still takes NOOP, but never CHANNEL STATUS (res_agi.c, ``commands``).
+        """
+        reply = self._exchange("CHANNEL STATUS\n")
+        if self.hung_up or reply.minus_one:
+            raise AgiHangup("the channel hung up")
+
     def stream_file(
         self, name: str, escape_digits: str = "", offset_samples: int = 0, *, limit_ms: float = 120_000
     ) -> PlayResult:
@@ -201,7 +238,7 @@ class AgiChannel(AGI):  # type: ignore[misc]  # pyst2 ships no types
 
     def _exchange(self, line: str, timeout_s: float | None = None) -> AgiReply:
         """Send one command and read its answer; only a 200 is returned."""
-        if self._ended:
+        if self.gone:
             raise AgiHangup("Asterisk has ended the session")
         if not self._in_step:
             raise AgiProtocolError("the session is out of step")
@@ -210,18 +247,18 @@ class AgiChannel(AGI):  # type: ignore[misc]  # pyst2 ships no types
         began = monotonic()
         until = began + (self._timeout_s if timeout_s is None else timeout_s)
         self._in_step = False
-        self.commands_sent += 1
         try:
             self._transport.send(line.encode("ascii"), until)
+            self.commands_sent += 1
             reply = self._read_reply(began, until)
         except AgiHangup:
-            self._ended = True
+            self.gone = True
             raise
         self._in_step = True
         if reply.code == 511:
-            raise AgiHangup("the channel is dead")
+            raise AgiChannelDead("the channel is dead")
         if reply.code != 200:
-            raise AgiProtocolError(f"Asterisk refused the command ({reply.code})")
+            raise AgiRefused(f"Asterisk refused the command ({reply.code})")
         return reply
 
     def _read_reply(self, began: float, until: float) -> AgiReply:

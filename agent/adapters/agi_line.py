@@ -8,13 +8,14 @@ prompt, where the channel has RTP and says how many: that is chan_pjsip, the one
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
 from agent.adapters.agi_channel import AgiChannel
-from agent.adapters.agi_values import AgiHangup, PlayResult
-from agent.domain.errors import LineHungUp
+from agent.adapters.agi_values import AgiError, AgiHangup, AgiProtocolError, AgiRefused, AgiTimeout, PlayResult
+from agent.domain.errors import LineHungUp, LineLost
 from agent.domain.ports import WHOLE_WITHIN_MS, Packets, Played, PlayEnd
 
 SAMPLES_PER_MS: Final = 8
@@ -42,38 +43,41 @@ class AgiLine:
     def __init__(self, channel: AgiChannel, told: tuple[str, str], *, channel_type: str, packet_ms: int) -> None:
         self._channel = channel
         self._told = told
+        self.broken: AgiError | None = None
+        """The first time-out, or answer that was none: the session is of no more use."""
         self._counts = channel_type == _COUNTING
         self._packet_ms = packet_ms
 
     def speak(self, language: str) -> None:
         """See ``agent.domain.ports.Line``."""
-        try:
+        with self._translated():
             self._channel.set_language(language)
-        except AgiHangup as error:
-            raise LineHungUp("the consumer hung up") from error
 
     def play(self, name: str, keys: str, from_ms: int = 0) -> Played:
         """Play ``bmn/<name>``; what Asterisk counted until then is heard, also when the line hung up during it."""
         before = self._rtp()
         if before is not None and before.on_hold:
             return Played(end=PlayEnd.ON_HOLD, heard_ms=0, packets=Packets(sent=0, received=None))
-        began = monotonic()
+        began, sent = monotonic(), self._channel.commands_sent
         try:
-            played = self._channel.stream_file(f"bmn/{name}", keys, from_ms * SAMPLES_PER_MS)
-        except AgiHangup:
+            with self._translated():
+                played = self._channel.stream_file(f"bmn/{name}", keys, from_ms * SAMPLES_PER_MS)
+        except LineLost as error:
+            asked = self._channel.commands_sent > sent and not isinstance(error.__cause__, AgiRefused)
+            nothing = None if asked else Packets(sent=0, received=None)
+            return Played(end=PlayEnd.LINE_LOST, heard_ms=0, packets=nothing)
+        except LineHungUp:
             # A hang-up during the prompt is answered, with a count. Before it, the session ends without an answer at
             # once; later it ends so when Asterisk itself does.
-            lost = self._channel.ended and (monotonic() - began) * 1000 > WHOLE_WITHIN_MS
+            lost = self._channel.gone and (monotonic() - began) * 1000 > WHOLE_WITHIN_MS
             return Played(end=PlayEnd.LINE_LOST if lost else PlayEnd.HUNG_UP, heard_ms=0)
         up = not played.failed or self._is_up()
         return self._judged(played, from_ms, up, before, self._rtp())
 
     def wait_for_key(self, timeout_ms: int) -> str | None:
         """See ``agent.domain.ports.Line``."""
-        try:
+        with self._translated():
             return self._channel.wait_for_digit(timeout_ms)
-        except AgiHangup as error:
-            raise LineHungUp("the consumer hung up") from error
 
     def is_on_hold(self) -> bool:
         """See ``agent.domain.ports.Line``."""
@@ -92,7 +96,7 @@ class AgiLine:
 
     def tell(self, result: str, choice: str) -> None:
         """Set the two variables; a channel that is gone has no more use for them."""
-        with contextlib.suppress(AgiHangup):
+        with contextlib.suppress(LineHungUp), self._translated():
             self._channel.set_variables(dict(zip(self._told, (result, choice), strict=True)))
 
     def _judged(self, played: PlayResult, from_ms: int, up: bool, before: _Rtp | None, after: _Rtp | None) -> Played:
@@ -124,8 +128,9 @@ class AgiLine:
         if not self._counts:
             return None
         try:
-            values = self._channel.read_functions(*_RTP)
-        except AgiHangup:
+            with self._translated():
+                values = self._channel.read_functions(*_RTP)
+        except LineHungUp:
             return None
         if not values or not all(value.isdecimal() for value in values):
             return None
@@ -135,10 +140,21 @@ class AgiLine:
     def _is_up(self) -> bool:
         """Asterisk answers -1 for a missing file and for a hang-up alike; a hung-up line takes no more keys."""
         try:
-            self._channel.wait_for_digit(1)
-        except AgiHangup:
+            self.wait_for_key(1)
+        except LineHungUp:
             return False
         return True
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Asterisk's errors, in the words of the domain."""
+        try:
+            yield
+        except AgiHangup as error:
+            raise LineHungUp("the consumer hung up") from error
+        except (AgiTimeout, AgiProtocolError) as error:
+            self.broken = self.broken or error
+            raise LineLost(str(error)) from error
 
 
 def _between(before: _Rtp | None, after: _Rtp | None) -> Packets | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -21,8 +22,14 @@ class Transport(Protocol):
     def receive(self, wait_s: float) -> bytes | None:
         """The next bytes, ``b""`` at the end, None when nothing came in ``wait_s`` seconds."""
 
+    def glance(self) -> bytes | None:
+        """The same of what is there already: it waits for nothing, and costs no round trip."""
+
     def send(self, data: bytes, until: float) -> None:
         """Send all of ``data`` before ``until`` (monotonic seconds) or raise ``AgiTimeout``."""
+
+    def end(self) -> None:
+        """Have the peer see the end at once. Nothing is sent or received any more."""
 
 
 def wait_ready(fd: int, event: int, wait_s: float) -> bool:
@@ -54,6 +61,15 @@ class SocketTransport:
         except OSError as error:
             raise AgiHangup("the connection was lost") from error
 
+    def glance(self) -> bytes | None:
+        """See ``Transport``."""
+        try:
+            return self._socket.recv(16384, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise AgiHangup("the connection was lost") from error
+
     def send(self, data: bytes, until: float) -> None:
         """See ``Transport``."""
         while data:
@@ -64,6 +80,11 @@ class SocketTransport:
                     raise AgiTimeout("Asterisk did not take the command in time") from None
             except OSError as error:
                 raise AgiHangup("the connection was lost") from error
+
+    def end(self) -> None:
+        """See ``Transport``."""
+        with contextlib.suppress(OSError):  # the peer was first
+            self._socket.shutdown(socket.SHUT_RDWR)
 
 
 class PipeTransport:
@@ -82,6 +103,19 @@ class PipeTransport:
         except OSError as error:
             raise AgiHangup("the pipe was lost") from error
 
+    def glance(self) -> bytes | None:
+        """See ``Transport``. A pipe whose reader has closed it is broken, whatever there is to read in the other."""
+        poll = select.poll()
+        poll.register(self._outgoing, 0)
+        poll.register(self._incoming, select.POLLIN)
+        ready = dict(poll.poll(0))
+        try:
+            if self._outgoing in ready:
+                raise AgiHangup("the pipe was lost")
+            return os.read(self._incoming, 65536) if self._incoming in ready else None
+        except OSError as error:
+            raise AgiHangup("the pipe was lost") from error
+
     def send(self, data: bytes, until: float) -> None:
         """See ``Transport``."""
         while data:
@@ -91,3 +125,10 @@ class PipeTransport:
                 data = data[os.write(self._outgoing, data) :]
             except OSError as error:
                 raise AgiHangup("the pipe was lost") from error
+
+    def end(self) -> None:
+        """See ``Transport``. The numbers of the descriptors stay taken: whoever prints must not find a file there."""
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nowhere, self._outgoing)
+        os.dup2(nowhere, self._incoming)
+        os.close(nowhere)

@@ -17,12 +17,20 @@ class AgiHangup(AgiError):
     """Asterisk ended the session, or the channel is dead and takes no such command."""
 
 
+class AgiChannelDead(AgiHangup):
+    """Asterisk answered that the channel is dead; it did not run the command."""
+
+
 class AgiTimeout(AgiError):
     """Asterisk did not send, or did not take, what was due in time."""
 
 
 class AgiProtocolError(AgiError):
     """What came is not AGI, is too large, or is not the answer to what was sent."""
+
+
+class AgiRefused(AgiProtocolError):
+    """Asterisk answered that it does not know the command, or not in this form; it did not run it."""
 
 
 class UnsafeAgiValue(AgiError):

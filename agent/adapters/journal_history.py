@@ -30,7 +30,7 @@ from agent.domain.history import (
     RepeatedAttempts,
 )
 from agent.domain.journal_events import EventType, Record
-from agent.domain.model import Reason, Verdict
+from agent.domain.model import DeliveryFailure, Reason, Verdict
 from agent.domain.phone_number import PhoneNumber
 
 _NEAR: Final = 20_000
@@ -64,7 +64,23 @@ class JournalHistory:
         newest_first = after is None
         found = list(islice(self._matching(chosen, first, last, newest_first, limit + 1), limit + 1))
         more, found = len(found) > limit, found[:limit]
-        return HistoryPage(records=tuple(found if newest_first else reversed(found)), more=more, upto=upto)
+        return HistoryPage(
+            records=tuple(found if newest_first else reversed(found)),
+            more=more,
+            upto=upto,
+            undelivered=self._undelivered(found),
+        )
+
+    def _undelivered(self, records: Sequence[Record]) -> dict[str, DeliveryFailure]:
+        calls = [record.body["call"] for record in records if record.type is EventType.CALL_SCREENED]
+        if not calls:
+            return {}
+        rows = self._journal.query(
+            "SELECT call, json_extract(body, '$.why') FROM records INDEXED BY records_by_call "
+            "WHERE call IN (SELECT value FROM json_each(?)) AND type = ?",
+            (json.dumps(calls), EventType.VERDICT_UNDELIVERED),
+        )
+        return {call: DeliveryFailure(why) for call, why in rows}
 
     def _matching(
         self, chosen: HistoryFilter, first: int, last: int, newest_first: bool, limit: int
@@ -157,6 +173,15 @@ class JournalHistory:
             for first, word, allowed, n in rows
             for verdict in (Verdict.ALLOW if allowed else Verdict.BLOCK,)
         )
+
+    def undelivered(self, since: datetime, until: datetime) -> int:
+        """From the tally."""
+        first, last = _microseconds(since) // HOUR_US, _microseconds(until) // HOUR_US
+        rows = self._journal.query(
+            "SELECT ifnull(sum(count), 0) FROM tally WHERE hour >= ? AND hour < ? AND type = ?",
+            (first, last, EventType.VERDICT_UNDELIVERED),
+        )
+        return sum(count for (count,) in rows)
 
     # --- what needs attention
 

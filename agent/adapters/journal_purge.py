@@ -52,19 +52,19 @@ class JournalPurge:
     def aged(self, until: Mapping[EventType, datetime], after: int, last: int, limit: int) -> list[Aged]:
         """Read in the order of the table: by the index on types, each step would sort all that follows.
 
-        The end of a call goes with its beginning or after it, also where a clock was set back in between: a beginning
-        without its end would be a call that goes on.
+        The end of a call, or that it was never handed out, goes with its beginning or after it, also where a clock was
+        set back in between: a beginning without its end would be a call that goes on.
         """
         older = " OR ".join("(+type = ? AND at < ?)" for _ in until)
         pairs = [value for event, moment in until.items() for value in (event, _microseconds(moment))]
         query = (
             "SELECT seq, at, type, call FROM records "
-            f"WHERE seq > ? AND seq <= ? AND body IS NOT NULL AND ({older}) AND NOT (+type = ? AND EXISTS ("
+            f"WHERE seq > ? AND seq <= ? AND body IS NOT NULL AND ({older}) AND NOT (+type IN (?, ?) AND EXISTS ("
             "SELECT 1 FROM records begun WHERE begun.call = records.call AND +begun.type = ? AND begun.at >= ?"
             ")) ORDER BY seq LIMIT ?"
         )
         began = _microseconds(until[EventType.CALL_SCREENED])
-        ends = (EventType.CALL_FINISHED, EventType.CALL_SCREENED, began)
+        ends = (EventType.CALL_FINISHED, EventType.VERDICT_UNDELIVERED, EventType.CALL_SCREENED, began)
         with self._connected() as connection:
             rows = connection.execute(query, (after, last, *pairs, *ends, limit)).fetchall()
         return [Aged(seq=seq, at=_moment(at), type=EventType(kind), call=call) for seq, at, kind, call in rows]

@@ -10,7 +10,7 @@ Tables:
                   verdict; empty for those without), and the first and last seq of them. For charts, which outlive a
                   purge, and to know where in the journal a time is.
   ``open_calls``  (version 2) calls that were allowed to be dialled (``call`` and ``seq`` of the screening) and have
-                  not been finished.
+                  not been finished, nor (version 3) did Asterisk fail to confirm that it has the verdict.
 
 Triggers keep the last two, whoever appends, and ``agent.adapters.journal_check`` compares them with the records.
 """
@@ -69,9 +69,17 @@ _OPENS: Final = (
     + "' "
     "AND {row}reason <> '" + Reason.EMERGENCY_NUMBER + "' AND json_extract({row}body, '$.source') <> 'command'"
 )
-STILL_OPEN: Final = f"""
+_OPEN_IN_VERSION_2: Final = f"""
 SELECT call, seq FROM records WHERE {_OPENS.format(row="")} AND NOT EXISTS (
   SELECT 1 FROM records ended WHERE ended.call = records.call AND ended.type = '{EventType.CALL_FINISHED}')
+"""
+_BLOCKS: Final = "{row}type = '" + EventType.CALL_SCREENED + "' AND {row}verdict = '" + Verdict.BLOCK + "'"
+"""A later screening of the same call: what Asterisk was told instead of an allow that was late on the disk."""
+_CLOSES: Final = "{row}type IN ('" + EventType.CALL_FINISHED + "', '" + EventType.VERDICT_UNDELIVERED + "')"
+STILL_OPEN: Final = f"""
+SELECT call, seq FROM records WHERE {_OPENS.format(row="")} AND NOT EXISTS (
+  SELECT 1 FROM records ended WHERE ended.call = records.call
+  AND ({_CLOSES.format(row="ended.")} OR (ended.seq > records.seq AND {_BLOCKS.format(row="ended.")})))
 """
 """What ``open_calls`` says, from the records themselves."""
 
@@ -98,7 +106,7 @@ END
 """,
     "CREATE TABLE open_calls (call TEXT NOT NULL PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID",
     # A call id that two screenings share is no call of ours; the newer one counts.
-    f"INSERT OR REPLACE INTO open_calls {STILL_OPEN} ORDER BY seq",
+    f"INSERT OR REPLACE INTO open_calls {_OPEN_IN_VERSION_2} ORDER BY seq",
     f"""
 CREATE TRIGGER open_call AFTER INSERT ON records WHEN {_OPENS.format(row="NEW.")} BEGIN
   INSERT OR REPLACE INTO open_calls VALUES (NEW.call, NEW.seq);
@@ -127,6 +135,18 @@ CREATE TRIGGER newest_record AFTER INSERT ON records BEGIN
 END
 """,
     f"CREATE INDEX records_objecting ON records (seller) WHERE {OBJECTIONS}",
+    "DROP TRIGGER close_call",
+    f"""
+CREATE TRIGGER close_call AFTER INSERT ON records
+WHEN {_CLOSES.format(row="NEW.")} OR ({_BLOCKS.format(row="NEW.")}) BEGIN
+  DELETE FROM open_calls WHERE call = NEW.call;
+END
+""",
+    f"""
+DELETE FROM open_calls WHERE EXISTS (
+  SELECT 1 FROM records WHERE records.call = open_calls.call AND records.seq > open_calls.seq
+  AND {_BLOCKS.format(row="records.")})
+""",
 )
 
 VERSIONS: Final = tuple(tuple(text.strip() for text in texts) for texts in (_VERSION_1, _VERSION_2, _VERSION_3))

@@ -8,11 +8,11 @@ from typing import Final
 from agent.adapters.sqlite_journal import SqliteJournal
 from agent.domain.journal_events import EventType, Record
 
-_SCREENED: Final = f"type = '{EventType.CALL_SCREENED}'"
+_SHOWN: Final = f"type IN ('{EventType.CALL_SCREENED}', '{EventType.VERDICT_UNDELIVERED}')"
 
 
 class JournalTail:
-    """Screenings by their place in the journal. For one thread at a time."""
+    """Screenings, and those that Asterisk did not confirm, by place in the journal. For one thread at a time."""
 
     def __init__(self, journal: SqliteJournal) -> None:
         self._journal = journal
@@ -22,7 +22,7 @@ class JournalTail:
         return self._journal.head().seq
 
     def screened(self, after: int, upto: int, limit: int) -> tuple[Sequence[Record], bool]:
-        """The newest ``limit`` screenings in between, the oldest first, and whether there were more."""
-        where = f"{_SCREENED} AND seq > ? AND seq <= ?"
+        """The newest ``limit`` of these records in between, the oldest first, and whether there were more."""
+        where = f"{_SHOWN} AND seq > ? AND seq <= ?"
         newest = list(self._journal.records(where, (after, upto), limit=limit + 1, newest_first=True))
         return newest[:limit][::-1], len(newest) > limit

@@ -12,7 +12,7 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from agent.domain.journal_events import EventType, JsonValue
-from agent.domain.model import Notice, Reason, Verdict
+from agent.domain.model import DeliveryFailure, Notice, Reason, Verdict
 from agent.domain.phone_number import PhoneNumber
 
 
@@ -63,6 +63,8 @@ class UnknownKind(StrEnum):
     """The call was exempt for a customer, and no customer record of that time is there."""
     CUSTOMER_AMBIGUOUS = "customer_ambiguous"
     """Customer records of several product groups were in force; the verdict does not name its group."""
+    NOT_CONFIRMED = "not_confirmed"
+    """Asterisk did not confirm that it took the permission: whether the call was dialled is not known."""
     FROM_COMMAND = "from_command"
     """Somebody asked on the command line; whether it was dialled then is not known."""
     MACHINE = "machine"
@@ -150,6 +152,15 @@ class Ending:
     """Q.931."""
     ended_by: str
     notice: str
+    record: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotDelivered:
+    """A verdict that Asterisk did not confirm."""
+
+    at: datetime
+    why: DeliveryFailure
     record: int
 
 
@@ -248,6 +259,8 @@ class Attempt:
     """What the choices add up to; ``none`` for none."""
     registrar: tuple[RegistrarStep, ...]
     record: int
+    undelivered: NotDelivered | None = None
+    """For an allowed call that was dialled all the same, ``ending`` says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

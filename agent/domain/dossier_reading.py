@@ -17,6 +17,7 @@ from agent.domain.dossier import (
     Entry,
     InForce,
     Load,
+    NotDelivered,
     NoticeBegun,
     NoticePlayed,
     RegisterAnswer,
@@ -25,7 +26,7 @@ from agent.domain.dossier import (
 )
 from agent.domain.dossier_unknowns import Surroundings, lineage, unknowns
 from agent.domain.journal_events import EventType, Record
-from agent.domain.model import Blocked, Campaign, Generation, Reason, Verdict
+from agent.domain.model import Blocked, Campaign, DeliveryFailure, Generation, Reason, Verdict
 from agent.domain.phone_number import PhoneNumber
 from agent.domain.profile import Profile
 from agent.domain.rules import entry_reason
@@ -173,6 +174,7 @@ def _attempt(
             if one.type in (EventType.REGISTRATION_EXPORTED, EventType.REGISTRATION_ACKNOWLEDGED)
         ),
         record=screened.seq,
+        undelivered=next((_not_delivered(one) for one in of_call if one.type is EventType.VERDICT_UNDELIVERED), None),
     )
 
 
@@ -276,6 +278,10 @@ def _ending(record: Record) -> Ending | None:
         notice=str(body["notice"]),
         record=record.seq,
     )
+
+
+def _not_delivered(record: Record) -> NotDelivered:
+    return NotDelivered(at=record.at, why=DeliveryFailure(str(record.body["why"])), record=record.seq)
 
 
 def _notice(record: Record) -> NoticePlayed:

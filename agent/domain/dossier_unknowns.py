@@ -58,7 +58,7 @@ def _unknown_of(attempt: Attempt) -> Iterator[UnknownKind]:
     if attempt.verdict is Verdict.ALLOW and attempt.source == "command":
         yield UnknownKind.FROM_COMMAND
     elif attempt.verdict is Verdict.ALLOW and ending is None:
-        yield UnknownKind.NOT_FINISHED
+        yield from _unknown_of_silence(attempt)
     if attempt.notices_begun and all(notice.ended == _CUT_OFF for notice in attempt.notices):
         yield UnknownKind.NOTICE_CUT_OFF
     elif ending is not None and ending.answered and attempt.notice_due is Notice.REQUIRED and not attempt.notices:
@@ -78,6 +78,14 @@ def _unknown_of(attempt: Attempt) -> Iterator[UnknownKind]:
         yield UnknownKind.CUSTOMER_AMBIGUOUS
     if attempt.voicemail:
         yield UnknownKind.MACHINE
+
+
+def _unknown_of_silence(attempt: Attempt) -> Iterator[UnknownKind]:
+    """Of an allowed call without an end: nothing, where Asterisk never got the permission."""
+    if attempt.undelivered is None or attempt.choices or attempt.notices:
+        yield UnknownKind.NOT_FINISHED
+    elif attempt.undelivered.why.may_have_arrived:
+        yield UnknownKind.NOT_CONFIRMED
 
 
 def _changes_lists(choice: ChoiceMade) -> bool:

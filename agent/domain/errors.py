@@ -68,6 +68,10 @@ class LineHungUp(BmnError):
     """The consumer is not on the line any more."""
 
 
+class LineLost(LineHungUp):
+    """Asterisk is silent, or says what cannot be understood: nobody knows whether the consumer is on the line."""
+
+
 class InputRejected(BmnError):
     """Input was refused and nothing was changed (exit code 4).
 

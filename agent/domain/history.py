@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 from typing import Final, Protocol
 
 from agent.domain.journal_events import EventType, Record
-from agent.domain.model import Reason, Verdict
+from agent.domain.model import DeliveryFailure, Reason, Verdict
 from agent.domain.phone_number import PhoneNumber
 
 CONSUMER_REASONS: Final = frozenset(
@@ -67,6 +68,8 @@ class HistoryPage:
     """Whether there are more in the direction that was asked for: older ones, or newer ones with ``after``."""
     upto: int
     """The journal's last record when this was read. Without ``more``, ask ``after`` it for what is new."""
+    undelivered: Mapping[str, DeliveryFailure] = field(default_factory=dict)
+    """Of the calls in ``records`` those whose verdict Asterisk did not confirm, by their ids."""
 
 
 class Bucket(StrEnum):
@@ -139,6 +142,9 @@ class History(Protocol):
         Both times (aware) are rounded down to whole hours, the least that is counted apart. ``zone`` says when a day
         begins. Purged records still count.
         """
+
+    def undelivered(self, since: datetime, until: datetime) -> int:
+        """How many verdicts Asterisk did not confirm in those hours. All of them are in ``counts`` as well."""
 
     def repeated_attempts(self, since: datetime, limit: int) -> tuple[RepeatedAttempts, ...]:
         """Agents who dialled blocked numbers again, those with the most attempts first."""

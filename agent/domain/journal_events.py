@@ -43,10 +43,11 @@ class EventType(StrEnum):
     EVIDENCE_EXPORTED = "evidence.exported"
     JOURNAL_PURGED = "journal.purged"
     CLOCK_JUMPED = "clock.jumped"
+    VERDICT_UNDELIVERED = "verdict.undelivered"
 
 
 _CALL: Final = ("call", "number", "campaign", "seller", "agent", "uniqueid")
-"""What every record of a call that was dialled begins with."""
+"""What every record of a call begins with, after that of its screening."""
 
 FIELDS: Final[Mapping[EventType, tuple[str, ...]]] = MappingProxyType(
     {
@@ -190,6 +191,7 @@ FIELDS: Final[Mapping[EventType, tuple[str, ...]]] = MappingProxyType(
         ),
         EventType.JOURNAL_PURGED: ("count", "counts", "first_at", "last_at", "until", "by"),
         EventType.CLOCK_JUMPED: ("newest_at", "now", "by"),
+        EventType.VERDICT_UNDELIVERED: (*_CALL, "verdict", "why"),
     }
 )
 """The fields of each type, in order; what each says is in ``MEANINGS``."""
@@ -288,6 +290,7 @@ MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
         "version": "of this software",
         "voicemail": "whether the agent logged that a machine answered",
         "what": "what was shown in full",
+        "why": "how far the verdict came that Asterisk did not confirm (agent.domain.model.DeliveryFailure)",
         "wished_at": "when it was first said",
     }
 )

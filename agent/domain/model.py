@@ -86,6 +86,7 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "internal_error"
     CLOCK_UNSOUND = "clock_unsound"
     OBJECTIONS_UNASSIGNED = "objections_unassigned"
+    UNDELIVERED = "undelivered"
 
     @property
     def verdict(self) -> Verdict:
@@ -119,8 +120,31 @@ _TECHNICAL = frozenset(
         Reason.INTERNAL_ERROR,
         Reason.CLOCK_UNSOUND,
         Reason.OBJECTIONS_UNASSIGNED,
+        Reason.UNDELIVERED,
     }
 )
+
+
+class DeliveryFailure(StrEnum):
+    """Why a verdict that is on record is not known to be with Asterisk. Append only: the journal holds these words."""
+
+    NOT_SENT = "not_sent"
+    """The session had ended before the answer left: Asterisk does not have it."""
+    REFUSED = "refused"
+    """Asterisk answered that it did not take it."""
+    LOST = "lost"
+    """The session ended after the answer had left, and before it was confirmed."""
+    TIMED_OUT = "timed_out"
+    """The answer left, and no confirmation came in time."""
+    GARBLED = "garbled"
+    """The answer left, and what came back is no confirmation."""
+    HUNG_UP = "hung_up"
+    """Asterisk took it and said that the channel had hung up: nothing is dialled any more."""
+
+    @property
+    def may_have_arrived(self) -> bool:
+        """Whether Asterisk may have taken it all the same, and have dialled: an end of the call would say so."""
+        return self in (DeliveryFailure.LOST, DeliveryFailure.TIMED_OUT, DeliveryFailure.GARBLED)
 
 
 class LookupFailure(StrEnum):

@@ -244,7 +244,7 @@ class PlayEnd(StrEnum):
     ON_HOLD = "on_hold"
     """The far end has the line on hold: nothing was played, or not all of it was sent."""
     LINE_LOST = "line_lost"
-    """Asterisk, or the connection with it, broke off while it played: nobody knows how far it came."""
+    """Asterisk, or the connection with it, broke off: nobody knows how far it came, unless ``packets`` says nowhere."""
     UNSENT = "unsent"
     """Asterisk played it to its end and did not send all of it, and the line is on hold neither before nor after."""
 

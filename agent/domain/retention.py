@@ -35,6 +35,7 @@ KIND_OF: Final[Mapping[EventType, Kind | None]] = MappingProxyType(
         EventType.CALL_FINISHED: Kind.CALLS,
         EventType.NOTICE_BEGUN: Kind.CALLS,
         EventType.NOTICE_PLAYED: Kind.CALLS,
+        EventType.VERDICT_UNDELIVERED: Kind.CALLS,
         EventType.SCRUB_COMPLETED: Kind.CALLS,
         EventType.CHOICE_RECORDED: Kind.CHOICES,
         EventType.CHOICE_UNDONE: Kind.CHOICES,

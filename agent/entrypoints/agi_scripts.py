@@ -26,25 +26,19 @@ from agent import dialplan_names as names
 from agent import logs
 from agent.adapters.agi_channel import AgiChannel
 from agent.adapters.agi_line import AgiLine
-from agent.adapters.agi_values import AgiError, AgiRequest
+from agent.adapters.agi_values import AgiRequest
 from agent.bootstrap import Application
 from agent.choices import KeyPress
 from agent.domain.call_story import CallStory, NoticeResult
 from agent.domain.choice import Wish
 from agent.domain.deadline import Deadline
 from agent.domain.errors import BmnError, JournalUnavailable
-from agent.domain.model import Reason, Screened
-from agent.domain.phone_number import mask, mask_within
+from agent.domain.phone_number import mask_within
 from agent.domain.profile import PROFILES
-from agent.domain.watch import Stage
 from agent.domain.wording import counted
+from agent.entrypoints.screen_script import ScreenScript
 from agent.finishing import FinishReport
-from agent.screening import ScreenRequest, Timings
 from agent.unassigned_objections import unassigned_in_words
-
-_REFUSAL_MS: Final = 500
-"""For the record of a refusal, whose own deadline has usually passed."""
-
 
 _FINISH_MS: Final = 3_000
 """A call that is over can wait longer for the disk than one that is to be dialled."""
@@ -53,21 +47,16 @@ _KEPT: Final = 80
 
 
 class AgiScripts:
-    """The handlers. ``source`` is the door they stand behind: ``fastagi`` or ``classic_agi``."""
+    """The handlers. ``source`` is the door they stand behind: ``FASTAGI`` or ``CLASSIC_AGI`` of ``screen_script``."""
 
     def __init__(self, app: Application, source: str) -> None:
         self._app = app
         self._source = source
         self._log = logs.logger()
         self._watch = app.watch
-
-    def screen(self, request: AgiRequest, channel: AgiChannel, due: float) -> None:
-        """Screen one call, and answer once the verdict is on disk."""
-        began = monotonic()
-        asked = self._asked(request)
-        screened, timings = self._app.screening.screen(asked, Deadline(due))
-        arrived = due - self._app.settings.agi.deadline_ms / 1000
-        self._answer(channel, asked, screened, began, timings, arrived)
+        verdicts = ScreenScript(app, source)
+        self.screen = verdicts.screen
+        self.refuse = verdicts.refuse
 
     def notice(self, request: AgiRequest, channel: AgiChannel, due: float) -> None:
         """Conduct the notice on the consumer's line. ``due`` does not bind it: it talks to a person."""
@@ -104,6 +93,8 @@ class AgiScripts:
             uniqueid=request.uniqueid,
             total_ms=round((monotonic() - began) * 1e3),
         )
+        if line.broken is not None:
+            raise line.broken
 
     def key(self, request: AgiRequest, channel: AgiChannel, due: float) -> None:
         """Record a key of the agent; it is on disk before ``recorded`` is answered."""
@@ -169,13 +160,6 @@ class AgiScripts:
                 failure=None,
             )
 
-    def refuse(self, request: AgiRequest, channel: AgiChannel, reason: Reason, failure: str) -> None:
-        """Answer ``screen`` with a block, because it could not be served."""
-        began = monotonic()
-        asked = self._asked(request)
-        screened = self._app.screening.refuse(asked, reason, failure, Deadline.after_ms(_REFUSAL_MS))
-        self._answer(channel, asked, screened, began, Timings(), None)
-
     def health(self, request: AgiRequest, channel: AgiChannel, due: float) -> None:
         """Say ``ok`` when a call could be screened now: the register is loaded and fresh, and the journal open."""
         degraded = self.degraded(Deadline(due))
@@ -202,79 +186,6 @@ class AgiScripts:
         except BmnError as error:
             problems.append(str(error))
         return problems
-
-    def _asked(self, request: AgiRequest) -> ScreenRequest:
-        number, campaign, agent, *_ = (*request.arguments, "", "", "")
-        return ScreenRequest(
-            number=number, campaign=campaign, agent=agent, source=self._source, uniqueid=request.uniqueid
-        )
-
-    def _answer(
-        self,
-        channel: AgiChannel,
-        asked: ScreenRequest,
-        screened: Screened,
-        began: float,
-        timings: Timings,
-        arrived: float | None,
-    ) -> None:
-        """Hand the verdict to Asterisk in one command, write the one line about this call, and count it.
-
-        ``arrived`` is when the request did; None for a refusal, whose time says nothing of screening.
-        """
-        decision = screened.decision
-        delivered, answering = False, monotonic()
-        try:
-            channel.set_variables(
-                {
-                    names.BMN_VERDICT: decision.verdict,
-                    names.BMN_REASON: decision.reason,
-                    names.BMN_NUMBER: screened.number_to_dial,
-                    names.BMN_CALL: screened.call_id,
-                    names.BMN_NOTICE: screened.notice,
-                }
-            )
-            delivered = True
-        except AgiError as error:
-            self._log.warning(logs.SESSION_ABORTED, call=screened.call_id, why=type(error).__name__)
-            raise
-        finally:
-            answered = monotonic()
-            campaign = self._app.campaigns.get(asked.campaign)
-            write = self._log.warning if decision.reason.technical else self._log.info
-            write(
-                logs.CALL_SCREENED,
-                call=screened.call_id,
-                number=mask(asked.number),
-                campaign=asked.campaign,
-                seller=campaign.seller.key if campaign else None,
-                agent=asked.agent,
-                verdict=decision.verdict,
-                reason=decision.reason,
-                rule=decision.rule,
-                generation=screened.generation,
-                notice=screened.notice,
-                failure=screened.failure or None,
-                source=asked.source,
-                uniqueid=asked.uniqueid,
-                delivered=delivered,
-                lookup_us=timings.lookup_us,
-                decision_us=timings.decision_us,
-                journal_us=timings.journal_us,
-                total_us=round((answered - began) * 1e6),
-            )
-            self._watch.screened(decision.reason, campaign.key if campaign else None, delivered=delivered)
-            if arrived is not None:
-                self._watch.timed(
-                    {
-                        Stage.QUEUE: began - arrived,
-                        Stage.LOOKUP: timings.lookup_us / 1e6,
-                        Stage.DECISION: timings.decision_us / 1e6,
-                        Stage.JOURNAL: timings.journal_us / 1e6,
-                        Stage.ANSWER: answered - answering,
-                        Stage.TOTAL: answered - arrived,
-                    }
-                )
 
 
 def _unknown(call: str) -> str:

@@ -1,7 +1,10 @@
 """A handler as a classic AGI script: Asterisk starts a process and talks over its standard input and output.
 
-The same handlers as under ``fastagi``; slower by a process start (about 150 ms of imports), meant for sites that
-cannot run a service. Asterisk announces a hang-up with SIGHUP, which would kill the process between two writes.
+The same handlers as under ``fastagi``; slower by the start of a process, which takes both processors of a small machine
+when many calls come at once (``tests.bench.classic_limit``), meant for sites that cannot run a service. What Asterisk
+waits for is not only the handler: so the time since the process was started counts, and the session ends, by the end of
+its output, before the process does. Asterisk announces a hang-up with SIGHUP, which would kill the process between two
+writes.
 """
 
 from __future__ import annotations
@@ -24,17 +27,20 @@ def run_classic(
     stdout: BinaryIO | None = None,
     *,
     failed: Refusal,
+    overdue: Refusal | None = None,
     deadline_ms: float = 1000,
+    spent_ms: float = 0,
     read_timeout_ms: float = 1000,
     observer: Observer | None = None,
 ) -> bool:
     """Serve one session on the main thread; True when the handler came to its end.
 
-    ``failed`` answers in the handler's stead when that raises. The deadline counts from this call: that Asterisk also
-    waited for the process to start cannot be known. SIGHUP marks the channel as hung up and a closed pipe is
-    ``AgiHangup``, only while this runs. To ``observer`` the peer is ``stdin``.
+    ``failed`` answers in the handler's stead when that raises, and ``overdue`` when nothing is left of the deadline,
+    of which ``spent_ms`` are over when this is called. SIGHUP marks the channel as hung up and a closed pipe is
+    ``AgiHangup``, only while this runs. At the end both pipes are closed. To ``observer`` the peer is ``stdin``.
     """
-    due = monotonic() + deadline_ms / 1000
+    began = monotonic() - spent_ms / 1000
+    due = began + deadline_ms / 1000
     observer = observer or Observer()
     transport = PipeTransport((stdin or sys.stdin.buffer).fileno(), (stdout or sys.stdout.buffer).fileno())
     channel = AgiChannel(transport, timeout_ms=read_timeout_ms)
@@ -50,9 +56,14 @@ def run_classic(
         request = read_request(channel, _PEER, observer)
         if request is None:
             return False
+        if overdue is not None and monotonic() >= due:
+            observer.overloaded(request, round((monotonic() - began) * 1000))
+            answer(lambda: overdue(request, channel), lambda: failed(request, channel), request, _PEER, observer)
+            return False
         return answer(
             lambda: handler(request, channel, due), lambda: failed(request, channel), request, _PEER, observer
         )
     finally:
+        channel.end()
         for number, action in before:
             signal.signal(number, action)

@@ -31,6 +31,7 @@ from agent.entrypoints.agi_session import Handler
 from agent.entrypoints.fastagi import FastAgiServer, Limits, Script
 from agent.entrypoints.list_keeper import ListKeeper
 from agent.entrypoints.metrics_server import MetricsServer
+from agent.entrypoints.screen_script import FASTAGI
 from agent.entrypoints.session_log import session_observer
 from agent.metrics import Metrics
 from agent.state_metrics import StateCollector
@@ -72,7 +73,7 @@ class Service:
         self._main = threading.get_ident()
         self._clock_unsound = False
         agi = app.settings.agi
-        self._scripts = AgiScripts(app, "fastagi")
+        self._scripts = AgiScripts(app, FASTAGI)
         self._server = FastAgiServer(
             agi.listen,
             {

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,6 +33,8 @@ def bmn(*arguments: str, environment: Mapping[str, str], check: bool = True) -> 
 
 class AgentService:
     """A running ``bmn serve``. Its log is in ``log_path``, one JSON object a line."""
+
+    program: Sequence[str] = (str(Path(sys.executable).parent / "bmn"), "serve")
 
     def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
         """``environment`` is added to that of this process: BMN_CONFIG, BMN_REDIS_URL, BMN_AGI_LISTEN.
@@ -63,7 +65,7 @@ class AgentService:
         seen = len(self.log("agent.started"))
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [str(Path(sys.executable).parent / "bmn"), "serve"],
+                self.program,
                 env={**os.environ, **_UNMEASURED, **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

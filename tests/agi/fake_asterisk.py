@@ -59,7 +59,8 @@ class FakeAsterisk:
         """What SET VARIABLE ARRAY has set so far; only a confirmed command counts."""
         self.commands: list[str] = []
         self._incoming = incoming
-        self._outgoing = outgoing
+        self.outgoing = outgoing
+        """The descriptor that the other side reads from."""
         self._close = close
         self._buffer = b""
         self._open = True
@@ -86,7 +87,7 @@ class FakeAsterisk:
         """Send exactly this, at once or in single bytes."""
         data = text.encode() if isinstance(text, str) else text
         for piece in [data[at : at + 1] for at in range(len(data))] if bytewise else [data]:
-            os.write(self._outgoing, piece)
+            os.write(self.outgoing, piece)
 
     def send_environment(self, script: str, *arguments: str, bytewise: bool = False) -> None:
         """Send the whole environment."""
@@ -107,6 +108,10 @@ class FakeAsterisk:
         came = self._read_line()
         assert came is not None, "the session ended, and a command was expected"
         return came
+
+    def next_command(self, patience_s: float = PATIENCE_S) -> str | None:
+        """The next command; None when the session has ended, on whichever side."""
+        return self._read_line(patience_s) if self._open else None
 
     def expect_end(self) -> None:
         """The session must end without another command."""
@@ -142,11 +147,11 @@ class FakeAsterisk:
             assert len(values) <= len(names), f"more values than variables: {command}"
             self.variables |= dict(zip(names, values + [""] * (len(names) - len(values)), strict=True))
 
-    def _read_line(self) -> str | None:
-        until = monotonic() + PATIENCE_S
+    def _read_line(self, patience_s: float = PATIENCE_S) -> str | None:
+        until = monotonic() + patience_s
         while b"\n" not in self._buffer:
             wait_s = until - monotonic()
-            assert wait_s > 0, f"neither a command nor the end came in {PATIENCE_S:.0f} s"
+            assert wait_s > 0, f"neither a command nor the end came in {patience_s:.0f} s"
             if not select.select([self._incoming], [], [], wait_s)[0]:
                 continue
             try:

@@ -98,8 +98,14 @@ class Chunks:
         """The next piece, then the end."""
         return self._pieces.pop(0) if self._pieces else b""
 
+    def glance(self) -> bytes | None:
+        """Nothing more."""
+
     def send(self, data: bytes, until: float) -> None:
         """Nobody listens."""
+
+    def end(self) -> None:
+        """Nothing to close."""
 
 
 @pytest.mark.parametrize("kept_back", [0, 1, 2, 3])

@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -24,25 +23,15 @@ from agent.domain.profile import NL_BMNR
 from deploy.lab.redis_server import PrivateRedis
 from tests.agi.fake_asterisk import FakeAsterisk, environment
 from tests.agi.test_screen_script import Site
-from tests.conftest import wired, write_configuration
+from tests.conftest import wired
 from tests.waiting import until
 
 CHANNEL = "1795465754.7"
-SOUNDS = Path(__file__).parents[2] / "dialplan" / "sounds"
 KILLS = int(os.environ.get("BMN_KILLS", "25"))
 """How often the service is killed; 200 is the full measure."""
 ENOUGH = NL_BMNR.notice.listen_ms * 8
 """Samples of a question that must be heard before a key answers it."""
 TOLD = f"SET VARIABLE ARRAY({names.BMN_NOTICE_RESULT},{names.BMN_CHOICE})"
-
-
-@pytest.fixture(scope="session")
-def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The prompts of the tests' sellers."""
-    folder = tmp_path_factory.mktemp("prompts")
-    config = write_configuration(folder)
-    subprocess.run([SOUNDS / "build", "--sellers", config, "--out", folder / "audio"], check=True, capture_output=True)
-    return folder / "audio"
 
 
 @pytest.fixture

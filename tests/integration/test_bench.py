@@ -13,6 +13,7 @@ from agent.adapters.sqlite_journal import SqliteJournal
 from agent.domain.deadline import Deadline
 from agent.domain.journal_events import Event, EventType, JsonValue
 from tests.bench import (
+    classic_limit,
     effective_at_once,
     history,
     import_register,
@@ -97,6 +98,15 @@ def test_the_time_from_key_to_block_can_be_measured() -> None:
 def test_screening_beside_notices_can_be_measured() -> None:
     """With a few of them; the figures are for the long run."""
     assert [row[0] for row in screening_beside_notices.measure(3, 20)] == ["alone", "beside 3 notices", "alone again"]
+
+
+def test_the_limit_of_classic_scripts_can_be_measured() -> None:
+    """With two calls; and no allow is on record that Asterisk does not have. The figures are for the long run."""
+    classic, service = classic_limit.measure([2])
+    assert (classic.through, service.through) == ("classic", "service")
+    assert classic.allowed + classic.blocked + classic.given_up == 2
+    assert (service.allowed, service.given_up) == (2, 0)
+    assert (classic.false_allows, service.false_allows) == (0, 0)
 
 
 def test_the_cost_of_metrics_can_be_measured() -> None:

@@ -11,6 +11,10 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from agent.bootstrap import Application
+from agent.domain.deadline import Deadline
+from agent.domain.journal_events import Event, EventType
+from agent.domain.model import DeliveryFailure
+from agent.screening import ScreenRequest
 from tests.integration.test_dashboard import REGISTERED, Site, make_site, site
 
 __all__ = ["make_site", "site"]
@@ -99,6 +103,28 @@ def test_the_charts_have_the_figures_of_the_journal(site: Site) -> None:
     assert re.search(r"blocked, 1</title>", page)
     assert re.search(r"allowed <strong>1</strong>", page)
     assert "50 % blocked" in page
+
+
+def test_a_verdict_that_was_not_confirmed_is_marked_wherever_it_is_shown(site: Site) -> None:
+    """In the history and its CSV beside the verdict, in the live view as one more event, in the charts as a sum."""
+    asked = ScreenRequest(number="0612349998", campaign="energy", agent="kim", source="fastagi")
+    screened, _ = site.app.screening.screen(asked, Deadline.after_ms(5_000))
+    viewer = site.person("vera")
+    assert "were not confirmed" not in viewer.get("/charts?period=day")
+    site.app.screening.undelivered(asked, screened, DeliveryFailure.LOST)
+    site.app.journal.append([Event.of(EventType.AGENT_STARTED, {})], Deadline.after_ms(5_000))
+    said = "not confirmed: the session broke off"
+    (row,) = [row for row in viewer.get("/history").split("<tr ") if "+316*****998" in row]
+    assert said in row
+    rows = list(csv.DictReader(io.StringIO(viewer.get("/history/calls.csv"))))
+    assert [row["undelivered"] for row in rows if row["agent"] == "kim"] == ["lost"]
+    assert {row["undelivered"] for row in rows if row["agent"] != "kim"} == {""}
+    (event,) = [row for row in viewer.get("/").split("<tr ") if "+316*****998" in row]
+    assert ("not handed out" in event, said in event) == (True, True)
+    assert "1 verdicts of this period were not confirmed" in viewer.get("/charts?period=day")
+    dossier = viewer.post("/dossier/find", number="0612349998")
+    assert "the session ended after the answer had left; the exchange may have it" in dossier
+    assert "whether it was dialled is not known" in dossier
 
 
 def test_agents_who_need_attention_are_named(site: Site) -> None:

@@ -21,7 +21,7 @@ from agent.domain.choice import Source
 from agent.domain.deadline import Deadline
 from agent.domain.history import CONSUMER_REASONS, Breakdown, Bucket, HistoryFilter
 from agent.domain.journal_events import Event, EventType, JsonScalar, Record
-from agent.domain.model import Reason, Verdict
+from agent.domain.model import DeliveryFailure, Reason, Verdict
 from agent.domain.phone_number import PhoneNumber
 from tests.bench.journal_maker import fill
 
@@ -317,6 +317,53 @@ def test_unfinished_calls_are_those_that_were_allowed_and_never_ended(empty: Sql
     unfinished = screen(empty, "unfinished")
     assert [record.seq for record in JournalHistory(empty).unfinished_calls(LONG_AGO, 10)] == [unfinished]
     assert JournalHistory(empty).unfinished_calls(datetime.now(UTC) + timedelta(hours=1), 10) == ()
+
+
+def lose(journal: SqliteJournal, call: str, why: DeliveryFailure = DeliveryFailure.LOST) -> int:
+    """Asterisk did not confirm the verdict of a call."""
+    return add(journal, EventType.VERDICT_UNDELIVERED, call, uniqueid=call, verdict=Verdict.ALLOW, why=why)
+
+
+def test_a_verdict_that_asterisk_did_not_confirm_is_no_call_that_goes_on(empty: SqliteJournal) -> None:
+    """Nor is one that Asterisk was told as a block, because its allow was late on the disk."""
+    screen(empty, "lost")
+    lose(empty, "lost")
+    screen(empty, "late")
+    screen(empty, "late", Reason.JOURNAL_UNAVAILABLE)
+    screen(empty, "dialled all the same")
+    lose(empty, "dialled all the same")
+    finish(empty, "dialled all the same")
+    unfinished = screen(empty, "unfinished")
+    assert [record.seq for record in JournalHistory(empty).unfinished_calls(LONG_AGO, 10)] == [unfinished]
+    empty.close()
+    assert verify(empty.path, key_of(empty.path), lambda *_: None).whole
+
+
+def test_a_page_says_of_which_calls_the_verdict_was_not_confirmed(empty: SqliteJournal) -> None:
+    """Though the record that says so is on none, or on another page."""
+    for call in ("lost", "confirmed", "refused"):
+        screen(empty, call)
+    lose(empty, "lost")
+    lose(empty, "refused", DeliveryFailure.REFUSED)
+    history = JournalHistory(empty)
+    page = history.page(HistoryFilter(types=SCREENED), limit=10)
+    assert page.undelivered == {"lost": DeliveryFailure.LOST, "refused": DeliveryFailure.REFUSED}
+    assert history.page(HistoryFilter(types=SCREENED), limit=1).undelivered == {"refused": DeliveryFailure.REFUSED}
+    assert history.page(HistoryFilter(types=frozenset({EventType.CALL_FINISHED})), limit=1).undelivered == {}
+
+
+def test_verdicts_that_were_not_confirmed_are_counted_by_hours(empty: SqliteJournal) -> None:
+    """They stay among those that were given."""
+    now, hour = datetime.now(UTC), timedelta(hours=1)
+    for call in ("one", "two", "three"):
+        screen(empty, call)
+    lose(empty, "one")
+    lose(empty, "two")
+    history = JournalHistory(empty)
+    assert history.undelivered(now - hour, now + 2 * hour) == 2
+    assert history.undelivered(now - 5 * hour, now - 2 * hour) == 0
+    (allowed,) = history.counts(now - hour, now + 2 * hour, Bucket.WHOLE, Breakdown.VERDICT)
+    assert (allowed.verdict, allowed.count) == (Verdict.ALLOW, 3)
 
 
 # --- what the journal counts itself

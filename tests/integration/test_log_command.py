@@ -12,6 +12,11 @@ import subprocess
 from datetime import date
 from pathlib import Path
 
+from agent.bootstrap import bootstrap
+from agent.config import load_settings
+from agent.domain.deadline import Deadline
+from agent.domain.model import DeliveryFailure
+from agent.screening import ScreenRequest
 from deploy.lab.agent_service import bmn
 from tests.integration.test_cli import BMN, Bmn, site
 
@@ -197,3 +202,34 @@ def test_following_the_log_shows_calls_as_they_happen(site: Bmn) -> None:
     follower.send_signal(signal.SIGINT)
     assert follower.communicate()[0] == ""
     assert follower.returncode == 0
+
+
+def test_a_verdict_that_was_not_confirmed_is_marked_beside_it(site: Bmn) -> None:
+    """In each form; and whoever follows, and has seen the verdict, sees that it was not confirmed."""
+    site.load()
+    asked = ScreenRequest(number="0612349999", campaign="energy", agent="kim", source="fastagi")
+    with bootstrap(load_settings({**os.environ, **site.environment})) as app:
+        screened, _ = app.screening.screen(asked, Deadline.after_ms(5_000))
+        with subprocess.Popen(
+            [BMN, "log", "--follow", "--json"],
+            env={**os.environ, **site.environment},
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as follower:
+            assert follower.stdout is not None
+            seen = [json.loads(follower.stdout.readline())]
+            app.screening.undelivered(asked, screened, DeliveryFailure.TIMED_OUT)
+            seen.append(json.loads(follower.stdout.readline()))
+            follower.send_signal(signal.SIGINT)
+    assert [(one["verdict"], one["reason"], one["undelivered"]) for one in seen] == [
+        ("allow", "not_registered", None),
+        ("allow", None, "timed_out"),
+    ]
+    assert {one["call"] for one in seen} == {screened.call_id}
+    (line,) = site("log", "--json").splitlines()
+    assert json.loads(line)["undelivered"] == "timed_out"
+    (row,) = csv.DictReader(io.StringIO(site("log", "--csv")))
+    assert (row["reason"], row["undelivered"]) == ("not_registered", "timed_out")
+    assert "not confirmed by Asterisk: timed_out" in site("log")
+    assert "not confirmed by Asterisk: timed_out" in site("log", "--since", "1h")
+    assert "verdict.undelivered" in site("log", "--type", "all", "--call", screened.call_id)

@@ -174,6 +174,15 @@ def test_the_end_of_a_call_does_not_go_before_its_beginning(app: Application, ol
     edge = NOW - timedelta(days=1826)
     call = old.call(edge + timedelta(minutes=30), NUMBERS[0])
     old.finish(edge - timedelta(minutes=30), NUMBERS[0], call)
+    lost = old.call(edge + timedelta(minutes=25), NUMBERS[2])
+    old.append(
+        edge - timedelta(minutes=25),
+        EventType.VERDICT_UNDELIVERED,
+        call=lost,
+        number=NUMBERS[2],
+        verdict="allow",
+        why="lost",
+    )
     other = old.call(edge - timedelta(minutes=40), NUMBERS[1])
     old.finish(edge - timedelta(minutes=35), NUMBERS[1], other)
     old.append(edge - timedelta(minutes=20), EventType.AGENT_STARTED, host="here", pid=1, version="1", listen="-")
@@ -182,7 +191,7 @@ def test_the_end_of_a_call_does_not_go_before_its_beginning(app: Application, ol
         EventType.CALL_SCREENED: 1,
         EventType.CALL_FINISHED: 1,
     }
-    assert len(JournalCalls(app.journal).of_call(call)) == 2
+    assert [len(JournalCalls(app.journal).of_call(one)) for one in (call, lost)] == [2, 2]
     assert site.json("journal", "verify")["whole"] is True
 
 

@@ -16,7 +16,7 @@ from agent.config_dashboard import Role
 from agent.domain.call_story import NOTICE_NOT_DUE, NOTICE_TO_FOLLOW, NoticeResult
 from agent.domain.choice import Charities, Scope
 from agent.domain.errors import ConfigurationError
-from agent.domain.model import Reason, Verdict
+from agent.domain.model import DeliveryFailure, Reason, Verdict
 from agent.domain.phone_number import mask_within
 from agent.domain.profile import NL_BMNR
 from agent.domain.registration import Action, Due, RegistrationState
@@ -37,6 +37,7 @@ WORDS = read_words(ZoneInfo("Europe/Amsterdam"))
 SHOWN: dict[str, type[StrEnum]] = {
     "verdicts": Verdict,
     "reasons": Reason,
+    "deliveries": DeliveryFailure,
     "notices": NoticeResult,
     "states": RegistrationState,
     "actions": Action,

@@ -11,11 +11,11 @@ import pytest
 from agent.adapters.evidence_page import LANGUAGES, words_of
 from agent.domain.call_story import NoticeResult
 from agent.domain.choice import Answer, Question, Source
-from agent.domain.dossier import Attempt, Dossier, RegisterAnswer, UnknownKind, WindowAnswer
+from agent.domain.dossier import Attempt, Dossier, NotDelivered, RegisterAnswer, UnknownKind, WindowAnswer
 from agent.domain.dossier_reading import Period, read_dossier
 from agent.domain.dossier_unknowns import Surroundings
 from agent.domain.journal_events import FIELDS, EventType, JsonValue, Record
-from agent.domain.model import Notice, Purpose, Reason, Sector, Verdict
+from agent.domain.model import DeliveryFailure, Notice, Purpose, Reason, Sector, Verdict
 from agent.domain.profile import NL_BMNR, PROFILES
 from agent.evidence import days
 from agent.finishing import EndedBy
@@ -277,6 +277,23 @@ def test_a_notice_that_was_cut_off_says_so() -> None:
     assert kinds(told.dossier()) == {UnknownKind.NOTICE_NOT_COUNTED}, "a record from before packets were counted"
 
 
+@pytest.mark.parametrize("why", DeliveryFailure)
+def test_a_verdict_that_was_not_confirmed_says_what_is_known_of_it(why: DeliveryFailure) -> None:
+    """Where Asterisk cannot have it nothing was dialled, and nothing is unknown; an end shows that it was dialled."""
+    told = Told()
+    told.call(Reason.NOT_REGISTERED)
+    about: dict[str, JsonValue] = {"call": "c1", "seller": "acme", "agent": "anna", "campaign": "energy"}
+    seq = told.add(EventType.VERDICT_UNDELIVERED, NOW, **about, uniqueid="u1", verdict=Verdict.ALLOW, why=why)
+    assert told.attempt().undelivered == NotDelivered(at=NOW, why=why, record=seq)
+    assert kinds(told.dossier()) == ({UnknownKind.NOT_CONFIRMED} if why.may_have_arrived else set())
+    assert seq in told.dossier().records
+    told.choice(Answer.OFFERED)
+    assert kinds(told.dossier()) == {UnknownKind.NOT_FINISHED}, "somebody was talked to"
+    ending: dict[str, JsonValue] = {"dialstatus": "BUSY", "rang": True, "answered": False, "answered_s": 0}
+    told.add(EventType.CALL_FINISHED, NOW, **about, **ending, ended_by="not_answered", notice="not_due", cause=17)
+    assert kinds(told.dossier()) == set()
+
+
 def test_a_screening_of_the_command_line_is_no_call() -> None:
     """Whether somebody dialled then is not known."""
     told = Told()
@@ -335,6 +352,7 @@ SHOWN: dict[str, list[type[StrEnum]]] = {
     "question": [Question],
     "answer": [Answer],
     "unknown": [UnknownKind],
+    "delivery": [DeliveryFailure],
 }
 
 

@@ -11,12 +11,14 @@ from agent import dialplan_names as names
 from agent import logs
 from agent.adapters.agi_channel import AgiChannel
 from agent.adapters.agi_values import AgiRequest
+from agent.adapters.process_age import process_age_s
 from agent.bootstrap import bootstrap
 from agent.domain.model import Reason
 from agent.entrypoints.agi_scripts import AgiScripts
 from agent.entrypoints.agi_session import Handler
 from agent.entrypoints.classic_agi import run_classic
 from agent.entrypoints.cli import context
+from agent.entrypoints.screen_script import CLASSIC_AGI
 from agent.entrypoints.session_log import session_observer
 
 _SCRIPTS: Final = (names.SCRIPT_SCREEN, names.SCRIPT_NOTICE, names.SCRIPT_KEY, names.SCRIPT_FINISH, names.SCRIPT_HEALTH)
@@ -28,23 +30,29 @@ _SCRIPTS: Final = (names.SCRIPT_SCREEN, names.SCRIPT_NOTICE, names.SCRIPT_KEY, n
 def agi(script: str, arguments: tuple[str, ...]) -> None:
     """Answer one AGI SCRIPT on stdin and stdout, as Asterisk's AGI() application starts it.
 
-    For sites that cannot run the service; each call waits for a process to start. ARGUMENTS are ignored: Asterisk
-    passes them in the AGI environment as well.
+    For sites that cannot run the service; each call waits for a process to start, a few at a time at most. ARGUMENTS
+    are ignored: Asterisk passes them in the AGI environment as well.
     """
     config = context.settings()
     logs.configure(config.logs.level)
     with bootstrap(config, progress=None) as app:  # a call cannot wait for a journal to be brought up to date
-        scripts = AgiScripts(app, "classic_agi")
+        scripts, screens = AgiScripts(app, CLASSIC_AGI), script == names.SCRIPT_SCREEN
 
         def failed(request: AgiRequest, channel: AgiChannel) -> None:
-            if script == names.SCRIPT_SCREEN:
+            if screens:
                 scripts.refuse(request, channel, Reason.INTERNAL_ERROR, "unexpected error; see the log")
+
+        def overdue(request: AgiRequest, channel: AgiChannel) -> None:
+            scripts.refuse(request, channel, Reason.OVERLOADED, "the process took too long to start")
 
         handler: Handler = getattr(scripts, script)
         served = run_classic(
             handler,
             failed=failed,
-            deadline_ms=config.agi.deadline_ms,
+            overdue=overdue if screens else None,
+            deadline_ms=config.agi.classic_deadline_ms,
+            # Whether a call may leave is worth nothing late; what was said in one still is.
+            spent_ms=process_age_s() * 1000 if screens else 0,
             read_timeout_ms=config.agi.read_timeout_ms,
             observer=session_observer(logs.logger(), app.watch),
         )

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -16,9 +17,9 @@ from agent.adapters.journal_views import JournalCalls
 from agent.adapters.sqlite_journal import SqliteJournal
 from agent.config import Settings
 from agent.domain.errors import JournalReplaced, JournalUnavailable
-from agent.domain.history import HistoryFilter
+from agent.domain.history import HistoryFilter, HistoryPage
 from agent.domain.journal_events import EventType, Record
-from agent.domain.model import Reason, Verdict
+from agent.domain.model import DeliveryFailure, Reason, Verdict
 from agent.entrypoints.cli import context, log_views, output, reveal
 from agent.entrypoints.cli.arguments import Moment, Word, meant
 from agent.entrypoints.masking import Masking
@@ -29,6 +30,7 @@ _PAGE: Final = 1_000
 _POLL_S: Final = 0.2
 _ALL: Final = "all"
 _ALL_OF_THEM: Final = -1
+_SCREENED: Final = frozenset({EventType.CALL_SCREENED})
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -138,8 +140,15 @@ def log(
             _show(log_file.following(), show, log_file, view, masking)
 
 
+Found = tuple[Record, DeliveryFailure | None]
+
+
 class _Log:
-    """The journal as this command reads it. When another one takes its place, that one is followed."""
+    """The journal as this command reads it. When another one takes its place, that one is followed.
+
+    Each record comes with what is known of a verdict that Asterisk did not confirm; when screened calls are followed, a
+    record of its own says that, because the screening was shown before.
+    """
 
     def __init__(
         self, config: Settings, chosen: HistoryFilter, opened: ExitStack, *, missing_offer: bool, without_end: bool
@@ -160,36 +169,40 @@ class _Log:
         self.calls = JournalCalls(self._journal)
         self._inode = path.stat().st_ino
 
-    def records(self, newest: int | None) -> Iterable[Record]:
+    def records(self, newest: int | None) -> Iterable[Found]:
         """The newest, or all, in the order in which they were recorded."""
         if self._missing_offer:
             since = self._chosen.since or _BEGINNING
-            return reversed(self._history.missing_offers(since, newest, self._chosen))
+            return ((record, None) for record in reversed(self._history.missing_offers(since, newest, self._chosen)))
         if self._without_end:
-            return reversed(self._history.unfinished_calls(self._chosen.since or _BEGINNING, newest or _ALL_OF_THEM))
+            since = self._chosen.since or _BEGINNING
+            found = self._history.unfinished_calls(since, newest or _ALL_OF_THEM)
+            return ((record, None) for record in reversed(found))
         if newest is None:
-            return self._after(0)
-        page = self._history.page(self._chosen, before=self._upto + 1, limit=newest)
-        return reversed(page.records)
+            return self._after(0, self._chosen)
+        return _oldest_first(self._history.page(self._chosen, before=self._upto + 1, limit=newest))
 
-    def _after(self, seq: int) -> Iterator[Record]:
+    def _after(self, seq: int, chosen: HistoryFilter) -> Iterator[Found]:
         """All that match after a record, page by page; at the end of it all up to then is known."""
         more = True
         while more:
-            page = self._history.page(self._chosen, after=seq, limit=_PAGE)
-            yield from reversed(page.records)
+            page = self._history.page(chosen, after=seq, limit=_PAGE)
+            yield from _oldest_first(page)
             more = page.more
             seq = page.records[0].seq if more else page.upto
         self._upto = seq
 
-    def following(self) -> Iterator[Record]:
+    def following(self) -> Iterator[Found]:
         """What is appended from now on, until the user interrupts."""
+        chosen = self._chosen
+        if chosen.types == _SCREENED and chosen.wanted_reasons is None:
+            chosen = replace(chosen, types=_SCREENED | {EventType.VERDICT_UNDELIVERED})
         try:
             while True:
                 with suppress(JournalReplaced):  # the new one is opened below
-                    for record in self._after(self._upto):
+                    for record, undelivered in self._after(self._upto, chosen):
                         if not self._missing_offer or self._history.lacks_offer(record):
-                            yield record
+                            yield record, undelivered
                 sys.stdout.flush()
                 time.sleep(_POLL_S)
                 self._reopen_replaced()
@@ -222,11 +235,15 @@ def _shown_types(types: tuple[str, ...], *, missing_offer: bool) -> frozenset[Ev
         return frozenset({EventType.CALL_FINISHED})
     if _ALL in types:
         return frozenset()
-    return frozenset(EventType(name) for name in types) or frozenset({EventType.CALL_SCREENED})
+    return frozenset(EventType(name) for name in types) or _SCREENED
+
+
+def _oldest_first(page: HistoryPage) -> Iterator[Found]:
+    return ((record, page.undelivered.get(str(record.body.get("call")))) for record in reversed(page.records))
 
 
 def _show(
-    records: Iterable[Record],
+    records: Iterable[Found],
     show: Callable[[log_views.Row], None],
     log_file: _Log,
     view: log_views.View,
@@ -234,8 +251,8 @@ def _show(
 ) -> bool:
     """Print them; whether there were any."""
     any_shown = False
-    for record in records:
-        show(log_views.row_of(view, log_file.calls, record, masking))
+    for record, undelivered in records:
+        show(log_views.row_of(view, log_file.calls, record, masking, undelivered))
         any_shown = True
     return any_shown
 
@@ -243,7 +260,7 @@ def _show(
 def _in_words(chosen: HistoryFilter) -> str:
     """How the records that are revealed were selected."""
     given = {
-        "type": " ".join(sorted(chosen.types - {EventType.CALL_SCREENED})),
+        "type": " ".join(sorted(chosen.types - _SCREENED)),
         "verdict": chosen.verdict,
         "reason": chosen.reason,
         "campaign": chosen.campaign,

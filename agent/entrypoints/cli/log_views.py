@@ -14,7 +14,7 @@ import click
 from agent.adapters.journal_views import JournalCalls
 from agent.domain.call_story import NOTICE_TO_FOLLOW, CallStory, NoticeResult
 from agent.domain.journal_events import Record
-from agent.domain.model import Verdict
+from agent.domain.model import DeliveryFailure, Verdict
 from agent.entrypoints.cli import output
 from agent.entrypoints.csv_cells import csv_cell
 from agent.entrypoints.masking import Masking
@@ -35,11 +35,11 @@ class View:
 SCREENED: Final = View(
     columns=(
         *("at", "verdict", "reason", "number", "campaign", "seller", "agent", "call"),
-        *("rule", "generation", "notice", "source", "failure"),
+        *("rule", "generation", "notice", "source", "failure", "undelivered"),
     ),
     widths={"at": 23, "verdict": 7, "reason": 20, "number": 14, "campaign": 18, "agent": 12, "call": 36},
 )
-"""Screened calls."""
+"""Screened calls. ``undelivered`` says why Asterisk is not known to have the verdict; it is empty when it has."""
 MISSING_OFFER: Final = View(
     columns=("at", "number", "campaign", "seller", "agent", "call", "answered_s", "ended_by", "notice", "choice"),
     widths={
@@ -61,12 +61,23 @@ RECORDS: Final = View(
 """Records of any type; what has no column of its own stands in ``details``."""
 
 
-def row_of(view: View, calls: JournalCalls, record: Record, masking: Masking | None) -> Row:
-    """A record as the view shows it; in full without ``masking``."""
+def row_of(
+    view: View,
+    calls: JournalCalls,
+    record: Record,
+    masking: Masking | None,
+    undelivered: DeliveryFailure | None = None,
+) -> Row:
+    """A record as the view shows it; in full without ``masking``.
+
+    ``undelivered`` is what another record says of this verdict.
+    """
     body = {name: masking.field(name, value) if masking else value for name, value in record.body.items()}
     row: dict[str, object] = {name: body.get(name) for name in view.columns}
     if row.get("notice") == NOTICE_TO_FOLLOW:
         row["notice"] = _followed(calls, str(body["call"]))
+    if "undelivered" in row:
+        row["undelivered"] = undelivered or body.get("why")
     row["at"] = record.at
     if _DETAILS in row:
         rest = {name: value for name, value in body.items() if name not in row and value is not None}
@@ -108,7 +119,11 @@ def table(view: View) -> Callable[[Row], None]:
         cells = {name: _cell(value) or "-" for name, value in row.items()}
         cells["at"] = output.local_time(at) if isinstance(at, datetime) else ""
         text = "  ".join(f"{cells[name]:{width}}" for name, width in view.widths.items()).rstrip()
-        lines = [text, f"{'':25}{row['failure']}"] if row.get("failure") else [text]
+        lines = [text]
+        if row.get("failure"):
+            lines.append(f"{'':25}{row['failure']}")
+        if row.get("undelivered"):
+            lines.append(f"{'':25}not confirmed by Asterisk: {row['undelivered']}")
         shown = "\n".join(output.printable(line) for line in lines)
         blocked = coloured and row.get("verdict") == Verdict.BLOCK
         click.echo(click.style(shown, fg="red") if blocked else shown)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from agent.domain.journal_events import Record
-from agent.domain.model import Verdict
+from agent.domain.journal_events import EventType, Record
+from agent.domain.model import DeliveryFailure, Verdict
 from agent.entrypoints.dashboard.language import Words
 from agent.entrypoints.masking import Masking
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRow:
-    """One screening, in the words of one language."""
+    """One screening, or that a verdict was not confirmed, in the words of one language."""
 
     seq: int
     """Of its record."""
@@ -31,22 +31,31 @@ class CallRow:
     failure: str
 
     @classmethod
-    def of(cls, record: Record, words: Words, masking: Masking | None) -> CallRow:
-        """Of a ``call.screened``; in full without ``masking``."""
+    def of(
+        cls, record: Record, words: Words, masking: Masking | None, undelivered: DeliveryFailure | None = None
+    ) -> CallRow:
+        """Of a ``call.screened`` or ``verdict.undelivered``; in full without ``masking``.
+
+        ``undelivered`` is what another record says of this verdict.
+        """
         body = {name: masking.field(name, value) if masking else value for name, value in record.body.items()}
+        verdict, reason = words.of("verdicts", body.get("verdict")), words.of("reasons", body.get("reason"))
+        failure = words.of("deliveries", undelivered) if undelivered else _text(body.get("failure"))
+        if late := record.type is EventType.VERDICT_UNDELIVERED:
+            verdict, reason = words("verdicts.undelivered"), words.of("deliveries", body["why"])
         return cls(
             seq=record.seq,
             at=record.at,
             time=words.moment(record.at),
             number=_text(body.get("number")),
-            blocked=body.get("verdict") == Verdict.BLOCK,
-            verdict=words.of("verdicts", body.get("verdict")),
-            reason=words.of("reasons", body.get("reason")),
+            blocked=late or body.get("verdict") == Verdict.BLOCK,
+            verdict=verdict,
+            reason=reason,
             campaign=_text(body.get("campaign")),
             seller=_text(body.get("seller")),
             agent=_text(body.get("agent")),
             call=_text(body.get("call")),
-            failure=_text(body.get("failure")),
+            failure=failure,
         )
 
 

@@ -40,7 +40,10 @@ class Tail(Protocol):
         """Its newest record. Raises ``JournalUnavailable``."""
 
     def screened(self, after: int, upto: int, limit: int) -> tuple[Sequence[Record], bool]:
-        """The newest ``limit`` screenings in between, the oldest first, and whether there were more."""
+        """The newest ``limit`` screenings in between, the oldest first, and whether there were more.
+
+        A verdict that Asterisk did not confirm is one more, with the record that says so.
+        """
 
 
 @dataclass(slots=True, eq=False)

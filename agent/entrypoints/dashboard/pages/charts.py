@@ -77,6 +77,7 @@ async def show(visit: Visit) -> Response:
             (Breakdown.CAMPAIGN, Bucket.WHOLE),
         )
     }
+    undelivered = await visit.site.ask(history.undelivered, stretches.begins[0], stretches.until)
     verdicts = _over_time(
         stretches, counted[Breakdown.VERDICT], [Verdict.ALLOW, Verdict.BLOCK], visit.words, "verdicts"
     )
@@ -88,6 +89,7 @@ async def show(visit: Visit) -> Response:
         period=period,
         periods=PERIODS,
         verdicts=verdicts,
+        undelivered=undelivered,
         reasons=reasons,
         campaigns=campaigns[:_CAMPAIGNS],
         more=max(0, len(campaigns) - _CAMPAIGNS),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 from starlette.responses import RedirectResponse, Response, StreamingResponse
@@ -20,7 +20,10 @@ from agent.entrypoints.masking import Masking
 
 PAGE: Final = 50
 _CSV_PAGE: Final = 1_000
-_COLUMNS: Final = ("at", "verdict", "reason", "number", "campaign", "seller", "agent", "call", "rule", "generation")
+_COLUMNS: Final = (
+    *("at", "verdict", "reason", "number", "campaign", "seller", "agent", "call", "rule", "generation"),
+    "undelivered",
+)
 
 
 async def show(visit: Visit) -> Response:
@@ -89,7 +92,15 @@ async def _page(visit: Visit, wanted: HistoryQuery, *, revealed: bool = False, s
         status=status,
         here=visit.below_root(visit.link("history", {**wanted.query, "before": before, "after": after})),
         wanted=wanted,
-        rows=[CallRow.of(record, visit.words, None if revealed else visit.site.masking) for record in page.records],
+        rows=[
+            CallRow.of(
+                record,
+                visit.words,
+                None if revealed else visit.site.masking,
+                page.undelivered.get(str(record.body["call"])),
+            )
+            for record in page.records
+        ],
         older=page.records[-1].seq if older and page.records else None,
         newer=page.records[0].seq if newer and page.records else None,
         place={"before": before or "", "after": after or ""},
@@ -118,15 +129,17 @@ async def _lines(visit: Visit, wanted: HistoryQuery, revealed: bool) -> AsyncIte
     before: int | None = None
     while True:
         page = await visit.site.ask(visit.site.app.history.page, wanted.chosen, before=before, limit=_CSV_PAGE)
-        yield _text([_cells(record, None if revealed else visit.site.masking) for record in page.records])
+        masking = None if revealed else visit.site.masking
+        yield _text([_cells(record, masking, page.undelivered) for record in page.records])
         if not page.more:
             return
         before = page.records[-1].seq
 
 
-def _cells(record: Record, masking: Masking | None) -> tuple[str, ...]:
+def _cells(record: Record, masking: Masking | None, undelivered: Mapping[str, str]) -> tuple[str, ...]:
     body = {name: masking.field(name, value) if masking else value for name, value in record.body.items()}
     texts = {name: "" if value is None else str(value) for name, value in body.items()} | {"at": record.at.isoformat()}
+    texts["undelivered"] = undelivered.get(str(record.body["call"]), "")
     return tuple(csv_cell(texts[name]) for name in _COLUMNS)
 
 

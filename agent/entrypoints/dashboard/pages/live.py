@@ -10,7 +10,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.responses import Response
 
 from agent.config_dashboard import Role
-from agent.domain.journal_events import Record
+from agent.domain.journal_events import EventType, Record
 from agent.domain.model import Verdict
 from agent.entrypoints.dashboard.calls import CallRow
 from agent.entrypoints.dashboard.live import Calls
@@ -87,4 +87,5 @@ def _event(visit: Visit, calls: Calls) -> ServerSentEvent:
 
 
 def _is_blocked(record: Record) -> bool:
-    return record.body.get("verdict") == Verdict.BLOCK
+    """Nor was anything dialled on a verdict that Asterisk did not get, as far as is known."""
+    return record.type is EventType.VERDICT_UNDELIVERED or record.body.get("verdict") == Verdict.BLOCK
