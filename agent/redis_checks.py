@@ -68,7 +68,7 @@ def check_lists(site: Site) -> Iterator[Finding]:
         yield Finding(
             check="lists",
             state=State.PROBLEM,
-            what=f"Redis lost a part of {what}, or has more than it should: calls that need it are blocked",
+            what=f"Redis lost a part of {what}, or holds what an older version wrote: calls that need it are blocked",
             todo=f"{todo}; bmn rebuild does it now",
         )
     if found.expiring:

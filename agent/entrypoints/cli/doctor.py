@@ -31,10 +31,10 @@ _ASTERISK: Final = "asterisk"
 def doctor(asterisk_command: str | None, as_json: bool) -> None:
     """Check what this site needs to screen calls and to play its prompts, and say what to do.
 
-    Looks at the configuration, the journal (its files, its disk and its newest records), Redis and its memory, the
-    outbox, the register's age, registrations that are due, the clock, every prompt that the configured campaigns need,
-    what Asterisk has loaded, and whether the service answers. Nothing is changed. Exit code 1 when there is a problem;
-    a warning alone is none.
+    Looks at the configuration, the journal (its files, its disk and its newest records), Redis, its memory and every
+    set in it, the outbox, the register's age, registrations that are due, the clock, every prompt that the configured
+    campaigns need, what Asterisk has loaded, and whether the service answers. Nothing is changed. Exit code 1 when
+    there is a problem; a warning alone is none.
     """
     try:
         console = shlex.split(asterisk_command or "")
