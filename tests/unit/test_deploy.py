@@ -37,11 +37,22 @@ def unit_of(name: str) -> configparser.ConfigParser:
     return unit
 
 
+def filters_of(name: str) -> list[str]:
+    """What a unit says of system calls, in order: later ones take from the ones before, or add to them."""
+    return re.findall(r"^SystemCallFilter=(.*)$", (ROOT / "deploy/systemd" / name).read_text(), re.MULTILINE)
+
+
 def test_the_unit_leaves_sessions_time_to_end() -> None:
     """What outlives TimeoutStopSec is killed: more than the grace of running sessions."""
     service = unit_of("bmn.service")["Service"]
     assert service["ExecStart"].endswith("/.venv/bin/bmn serve")
     assert int(service["TimeoutStopSec"]) * 1000 >= AgiSettings().shutdown_grace_ms + 5_000
+
+
+def test_a_process_of_the_service_may_give_way_to_calls() -> None:
+    """One that loads a lost register again asks for less of the processor, which the filter would refuse otherwise."""
+    assert filters_of("bmn.service") == ["@system-service", "~@privileged @resources", "setpriority"]
+    assert unit_of("bmn.service")["Service"]["CapabilityBoundingSet"] == ""
 
 
 def test_the_purge_runs_every_night_with_no_more_rights_than_the_service() -> None:
@@ -64,12 +75,7 @@ def test_the_purge_waits_for_the_clock_and_may_ask_whether_it_is_right() -> None
     unit = unit_of("bmn-purge.service")
     assert unit["Unit"]["After"] == "time-sync.target"
     assert "ProtectClock" not in unit["Service"]
-    lines = (ROOT / "deploy/systemd/bmn-purge.service").read_text().splitlines()
-    assert [line.partition("=")[2] for line in lines if line.startswith("SystemCallFilter=")] == [
-        "@system-service",
-        unit_of("bmn.service")["Service"]["SystemCallFilter"],
-        "adjtimex clock_adjtime",
-    ]
+    assert filters_of("bmn-purge.service") == [*filters_of("bmn.service")[:2], "adjtimex clock_adjtime"]
 
 
 def test_the_alert_of_registrations_is_about_those_that_are_near_their_deadline() -> None:
