@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -209,16 +211,18 @@ def test_changes_under_way_are_no_losses(app: Application, tmp_path: Path) -> No
     """Objections come and go in the sets that are asked, and registers replace each other; two processes apply."""
     stop, wrong = threading.Event(), list[tuple[str, str]]()
 
-    def screen_all() -> None:
+    def ask_all() -> None:
         while not stop.is_set():
             for number, campaign in ((NUMBER.e164, "solar"), (NUMBER.e164, "loans"), (FREE, "energy")):
-                if (found := reason(app, number, campaign, 9_000)) != INTACT[number, campaign]:
-                    wrong.append((number, found))
+                asked = PhoneNumber(digits=number.lstrip("+"))
+                decision, _ = app.screening.would_be(asked, app.campaigns[campaign], Deadline.after_ms(9_000))
+                if decision.reason != INTACT[number, campaign]:
+                    wrong.append((number, decision.reason))
 
-    threads = [threading.Thread(target=screen_all) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    with wired(tmp_path, app.settings.redis.url, **PATIENT) as another:
+    with ThreadPoolExecutor(3) as asking, ExitStack() as ending:
+        askers = [asking.submit(ask_all) for _ in range(3)]
+        ending.callback(stop.set)
+        another = ending.enter_context(wired(tmp_path, app.settings.redis.url, **PATIENT))
         for step in range(60):
             number = PhoneNumber(digits=f"3161234{6000 + step % 7:04d}")
             site = (app, another)[step % 2]
@@ -229,9 +233,7 @@ def test_changes_under_way_are_no_losses(app: Application, tmp_path: Path) -> No
                 site.seller_lists.remove_customer("acme", "solar-panels", number, "test")
             if step % 10 == 0:
                 load_register(app, REGISTER)
-    stop.set()
-    for thread in threads:
-        thread.join()
+    assert [asker.exception() for asker in askers] == [None] * 3
     assert (wrong, losses(app)) == ([], {})
 
 
