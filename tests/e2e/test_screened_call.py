@@ -65,7 +65,7 @@ def test_a_listed_number_is_blocked_in_each_spelling(lab: Lab, site: Site, subte
             outcome, invites = call.outcome(), lab.invites_from_trunk()[before:]
             if set(spelling) <= set("0123456789+()-. "):
                 assert_blocked(outcome, invites, "registered")
-            elif spelling[0] in "0123456789+(":
+            elif spelling[0] in "0123456789+( ":
                 assert_blocked(outcome, invites, "invalid_number")
             else:
                 assert (outcome.sip_code, outcome.answered, invites) == (404, False, [])
