@@ -128,7 +128,7 @@ class JournalWriter:
 
     def put(self, entry: Entry) -> bool:
         """Queue ``entry``; False, and counted, when it is for later and too many of those wait already."""
-        if entry.later and self.unwritten >= KEPT_FOR_LATER:
+        if entry.later and (not self.alive or self.unwritten >= KEPT_FOR_LATER):
             self._watch.records_lost(len(entry.events))
             return False
         self._queue.put(entry)

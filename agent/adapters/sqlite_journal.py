@@ -99,7 +99,8 @@ class SqliteJournal:
         self._appended(Entry([Sealed.of(event)], purged=tuple(seqs)), deadline)
 
     def _appended(self, entry: Entry, deadline: Deadline) -> tuple[int, ...]:
-        self._writer.put(entry)
+        if self._writer.alive:  # else nobody would ever take it
+            self._writer.put(entry)
         if not self._writer.alive:
             raise JournalUnavailable(f"the writer of journal {self.path} has stopped")
         in_time = entry.done.acquire(timeout=deadline.remaining_s())
