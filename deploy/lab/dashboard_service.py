@@ -58,6 +58,11 @@ class DashboardService:
             self._process.kill()
             return self._process.wait()
 
+    def ended(self, timeout_s: float = 15) -> int:
+        """Wait until it ends by itself; returns its exit code."""
+        assert self._process is not None
+        return self._process.wait(timeout_s)
+
     def log(self, event: str) -> list[dict[str, Any]]:
         """What it has logged of one event."""
         lines = [line for line in self.log_path.read_text().splitlines() if line.startswith("{")]

@@ -16,7 +16,6 @@ from deploy.lab.dashboard_service import DashboardService
 from tests.conftest import write_configuration
 from tests.integration.test_cli import BMN
 from tests.integration.test_dashboard import HASH
-from tests.waiting import until
 
 USER = f'[dashboard.users.anna]\npassword_hash = "{HASH}"\nrole = "compliance"\n'
 
@@ -90,6 +89,5 @@ def test_it_ends_when_its_journal_was_replaced(environment: dict[str, str], tmp_
         copy = tmp_path / "copy.db"
         copy.write_bytes(journal.read_bytes())
         copy.replace(journal)
-        until(lambda: dashboard.log("dashboard.stopped"))
-        assert dashboard.stop() == 5
+        assert dashboard.ended() == 5
         assert dashboard.log("journal.replaced")
