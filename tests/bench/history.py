@@ -166,7 +166,7 @@ def measure_appending(events: int, threads: int) -> tuple[float, float]:
 
 def _appended_per_s(versions: tuple[tuple[str, ...], ...], events: int, threads: int) -> float:
     bodies = journal_maker.bodies(random.Random(7))
-    made = [Event(event_type, json.loads(text)) for event_type, text in itertools.islice(bodies, events)]
+    made = [Event.of(event_type, json.loads(text)) for event_type, text in itertools.islice(bodies, events)]
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bmn-")))
         stack.enter_context(patch.object(journal_file, "VERSIONS", versions))
