@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,6 +77,10 @@ class Table:
         until(lambda: not self.connections(), timeout_s=30)
         self.site.screen("0612349999", "energy", "agent-7")
 
+    def log_of(self, cell: Cell) -> list[dict[str, Any]]:
+        """What the service logged of a cell's channel."""
+        return [line for line in self.site.agent.log() if line.get("uniqueid") == cell.uniqueid]
+
     def thread_count(self) -> int:
         """Threads of the service now."""
         return sum(1 for _ in Path(f"/proc/{self.site.agent.pid}/task").iterdir())
@@ -100,6 +105,7 @@ class Table:
         lines = environment(names.SCRIPT_SCREEN, number, "energy", "agent-7", uniqueid=uniqueid)
         line = Line.connect(self.site.address, lines)
         run(line)
+        assert line.dials, f"no cell of its own: {line.fake.variables}"
         return line.fake.variables[names.BMN_CALL]
 
 
@@ -142,7 +148,7 @@ def test_no_fault_at_any_step_makes_dialplan_or_journal_say_what_is_not_so(
         with subtests.test(f"{step}: {command or 'environment'}"):
             cell = future.result()
             assert cell.session.took_s < LONGEST_S
-            assert len(cell.session.commands) > step, "it did not come to its fault"
+            assert len(cell.session.commands) > step, f"it did not come to its fault: {table.log_of(cell)}"
             RULES[script](table.journal, cell)
 
 
