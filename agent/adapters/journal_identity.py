@@ -31,6 +31,7 @@ class JournalFiles:
 
     def require_in_place(self) -> None:
         """Raise ``JournalReplaced`` when one of them is not there any more, or another one is in its place."""
+        known_size = self._size  # before the look: what another thread has seen since may be longer
         for name, device, inode in self._known:
             try:
                 found = os.stat(name)  # noqa: PTH116  # on the way of each call: without making a Path
@@ -40,8 +41,8 @@ class JournalFiles:
                 raise JournalUnavailable(f"journal {self._path}: {name} cannot be looked at: {error}") from error
             if found.st_ino != inode or found.st_dev != device:
                 raise self._gone(f"{name} was replaced")
-            if name is self._known[0][0] and found.st_size != self._size:
-                if found.st_size < self._size:
+            if name is self._known[0][0] and found.st_size != known_size:
+                if found.st_size < known_size:
                     raise self._gone("it became shorter")
                 self._size = found.st_size
 
