@@ -38,7 +38,6 @@ class Rejection(StrEnum):
 
     UNKNOWN_CALL = "unknown_call"
     UNKNOWN_KEY = "unknown_key"
-    NOT_THEIRS = "not_theirs"
     NOT_CONNECTED = "not_connected"
     NOTHING_TO_UNDO = "nothing_to_undo"
     JOURNAL_UNAVAILABLE = "journal_unavailable"
@@ -49,11 +48,12 @@ class KeyPress:
     """A key that an agent pressed in a call."""
 
     call: str
+    """In which the consumer was dialled; the agent who pressed may be another one than who dialled."""
     key: str
     uniqueid: str
     """Asterisk's id of the channel that it was pressed on."""
     connected: bool
-    """Whether that channel is connected to the consumer."""
+    """Whether that channel is no consumer's, and connected to this consumer, who has picked up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,12 +168,12 @@ def call_fields(story: CallStory, uniqueid: str) -> dict[str, JsonValue]:
 def _rejection(story: CallStory | None, press: KeyPress) -> Rejection | None:
     if press.key != UNDO and press.key not in AGENT_KEYS:
         return Rejection.UNKNOWN_KEY
+    if not press.connected:
+        return Rejection.NOT_CONNECTED
     if story is None:
         return Rejection.UNKNOWN_CALL
-    if not press.uniqueid or press.uniqueid != story.uniqueid:
-        return Rejection.NOT_THEIRS
-    if story.number is None or story.finished is not None or not press.connected:
-        return Rejection.NOT_CONNECTED
+    if story.number is None or not story.uniqueid:
+        return Rejection.NOT_CONNECTED  # blocked, an emergency number, or screened by a command: nobody was dialled
     if press.key == UNDO and not story.choices.keys:
         return Rejection.NOTHING_TO_UNDO
     return None

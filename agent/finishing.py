@@ -27,12 +27,14 @@ from agent.domain.ports import CallRecords, Journal
 from agent.domain.premise import Premise
 from agent.notices import NoticeEnd, notice_played
 
-_ANSWERED: Final = "ANSWER"
 _PLAYED: Final = (NoticeResult.HEARD, NoticeResult.PARTIAL)
-NOTICE_WITHIN: Final = timedelta(minutes=15)
-"""A notice that has not begun by then never will: it begins when the agent's part ends."""
 ENDED_WITHIN: Final = timedelta(hours=4)
 """No conversation takes longer: an allow without an end by then gets one that says so."""
+NOTICE_WITHIN: Final = ENDED_WITHIN + timedelta(minutes=15)
+"""A notice that has not begun by then never will: it begins when the agent's part ends, or when that of whoever the
+consumer was passed on to does. Who leaves before it is reported at once."""
+_NOTICE_LASTS: Final = timedelta(minutes=15)
+"""No notice takes longer: one that has begun, and of which nothing else is on record by then, was cut off."""
 _CLOSED_AT_ONCE: Final = 200
 _LOOKED_BACK: Final = timedelta(days=7)
 """By a process that has just started; it goes on from there."""
@@ -46,10 +48,21 @@ class EndedBy(StrEnum):
     HAND_OVER = "hand_over"
     """The agent handed the consumer to the notice, and was free."""
     TRANSFERRED = "transferred"
-    """The agent passed the consumer on to somebody else."""
+    """The agent passed the consumer on to somebody else; the notice follows when that is over."""
     NOT_ANSWERED = "not_answered"
     UNKNOWN = ENDED_UNKNOWN
     """Nothing ever said how it ended, or that it was dialled at all: the books were closed without."""
+    CUT_OFF = "cut_off"
+    """The consumer did not hang up: somebody ended their channel at the exchange, as a dialler does by AMI."""
+
+
+_TOLD: Final = frozenset({EndedBy.CONSUMER, EndedBy.CUT_OFF, EndedBy.HAND_OVER, EndedBy.TRANSFERRED})
+"""What the dialplan may say."""
+_GONE: Final[Mapping[str, NoticeEnd]] = {
+    EndedBy.CONSUMER: NoticeEnd.CONSUMER_LEFT,
+    EndedBy.CUT_OFF: NoticeEnd.CUT_OFF,
+}
+"""The consumer's leg is gone, and why there is no notice any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +71,17 @@ class FinishReport:
 
     call: str
     dialstatus: str
+    answered: bool
+    """Whether the consumer picked up: not what DIALSTATUS says, which may be about somebody else."""
     answered_s: int
     cause: int | None
     """Q.931, as HANGUPCAUSE has it."""
     rang: bool
     ended_by: str
-    """``consumer``, ``hand_over`` or ``transferred`` when the dialplan knows; empty when the agent just hung up."""
+    """``consumer``, ``cut_off``, ``hand_over`` or ``transferred``; empty when the agent just hung up."""
     uniqueid: str
+    left: str = ""
+    """``consumer`` or ``cut_off`` when the consumer's leg has ended as well by now, whoever ended the conversation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,21 +93,47 @@ class Finished:
     """None when that is not known."""
     ended_by: EndedBy
     notice: str
+    left: NoticeEnd | None = None
+    """How the consumer's leg came to its end, where it has; a notice that has not begun by then never will."""
     repeated: bool = False
     """The end of this call was on record already; nothing was added."""
 
     @property
     def past_notice(self) -> NoticeEnd | None:
         """Why the notice of this call was due and is not played any more; None when that is not so."""
-        if self.notice != NoticeResult.NOT_PLAYED or self.story.notice_result is not None:
-            return None
-        return NoticeEnd.TRANSFERRED if self.ended_by is EndedBy.TRANSFERRED else NoticeEnd.CONSUMER_LEFT
+        due = self.notice == NoticeResult.NOT_PLAYED and self.story.notice_result is None
+        return self.left if due else None
 
     @property
     def offer_due(self) -> bool:
         """Whether there was a conversation in which the consumer had to be pointed at the register."""
         choices = self.story.choices
         return bool(self.answered) and self.notice != NOTICE_NOT_DUE and (choices.offered or not choices.voicemail)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """A consumer left before the notice that was to follow; recorded as not played."""
+
+    story: CallStory
+    ended: NoticeEnd
+
+
+class _LookBack:
+    """A stretch of the past that is looked at once; it ends where what is missing will not come any more."""
+
+    def __init__(self, within: timedelta) -> None:
+        self._within = within
+        self._until: datetime | None = None
+
+    def span(self, now: datetime) -> tuple[datetime, datetime]:
+        """From where to where it is to be looked at now."""
+        until = now - self._within
+        return self._until or until - _LOOKED_BACK, until
+
+    def looked(self, now: datetime) -> None:
+        """Everything until then is done with."""
+        self._until = now - self._within
 
 
 class Finishing:
@@ -100,7 +143,8 @@ class Finishing:
         self._journal = journal
         self._calls = calls
         self._clock = clock
-        self._looked_until: datetime | None = None
+        self._never_began = _LookBack(NOTICE_WITHIN)
+        self._cut_off = _LookBack(_NOTICE_LASTS)
 
     def close_open(self, deadline: Deadline) -> Mapping[tuple[NoticeResult, NoticeEnd], int]:
         """Record what became of notices that nothing more will be heard of; how many of each kind.
@@ -108,16 +152,14 @@ class Finishing:
         One that was to follow and did not begin in time was not played. One that began, and whose end is not on record
         by then, was cut off with this system: some of it may have been heard, and none is known to have been.
         """
-        until = self._clock() - NOTICE_WITHIN
-        since = self._looked_until or until - _LOOKED_BACK
-        never_began = [
-            _not_played(story, story.uniqueid, NoticeEnd.NEVER_BEGAN)
-            for story in self._stories(self._calls.unfollowed(since, until))
-        ]
-        cut_off = [_cut_off(story) for story in self._stories(self._calls.cut_off(since, until))]
+        now = self._clock()
+        unfollowed = self._stories(self._calls.unfollowed(*self._never_began.span(now)))
+        never_began = [_not_played(story, story.uniqueid, NoticeEnd.NEVER_BEGAN) for story in unfollowed]
+        cut_off = [_cut_off(story) for story in self._stories(self._calls.cut_off(*self._cut_off.span(now)))]
         if never_began or cut_off:
             self._journal.append([*never_began, *cut_off], deadline)
-        self._looked_until = until
+        self._never_began.looked(now)
+        self._cut_off.looked(now)
         counts = {
             (NoticeResult.NOT_PLAYED, NoticeEnd.NEVER_BEGAN): len(never_began),
             (NoticeResult.PARTIAL, NoticeEnd.AGENT_LOST): len(cut_off),
@@ -132,12 +174,17 @@ class Finishing:
         story = CallStory.of(self._calls.of_call(report.call))
         if story is None or story.number is None:
             return None
-        answered = report.dialstatus == _ANSWERED
-        ended_by = _ended_by(report, answered)
-        notice = _notice(story, answered, ended_by)
-        finished = Finished(story=story, answered=answered, ended_by=ended_by, notice=notice)
+        ended_by = _ended_by(report)
+        left = _left(report, ended_by)
+        finished = Finished(
+            story=story,
+            answered=report.answered,
+            ended_by=ended_by,
+            notice=_notice(story, report.answered, left),
+            left=left,
+        )
         if story.ended:
-            return Finished(story=story, answered=answered, ended_by=ended_by, notice=notice, repeated=True)
+            return replace(finished, repeated=True)
         events = [_event(finished, report)]
         if finished.past_notice is not None:
             events.insert(0, _not_played(story, report.uniqueid, finished.past_notice))
@@ -151,6 +198,26 @@ class Finishing:
                 self._journal.append_later(event, premise)
             raise
         return finished
+
+    def left(self, call: str, who: str, uniqueid: str, deadline: Deadline) -> Left | None:
+        """Record that the consumer's leg ended with the notice still to follow; None when that is not so.
+
+        ``who`` is ``cut_off``, or else the consumer. Raises ``JournalUnavailable``.
+        """
+        story = CallStory.of(self._calls.of_call(call))
+        if story is None or story.finished is None or story.finished.body["notice"] != NOTICE_TO_FOLLOW:
+            return None
+        if story.notice_begun is not None or story.notice_result is not None:
+            return None
+        passed_on = story.finished.body["ended_by"] == EndedBy.TRANSFERRED
+        left = Left(story=story, ended=NoticeEnd.TRANSFERRED if passed_on else _gone(who))
+        event = _not_played(story, uniqueid, left.ended)
+        try:
+            self._journal.append([event], deadline)
+        except JournalUnavailable:
+            self._journal.append_later(event)
+            raise
+        return left
 
     def close_books(self, deadline: Deadline) -> int:
         """Give each allowed call an end that got none within ``ENDED_WITHIN``; returns how many, some at a time.
@@ -175,20 +242,30 @@ class Finishing:
         return closed
 
 
-def _ended_by(report: FinishReport, answered: bool) -> EndedBy:
-    if not answered:
+def _ended_by(report: FinishReport) -> EndedBy:
+    if not report.answered:
         return EndedBy.NOT_ANSWERED
-    known = report.ended_by in (EndedBy.CONSUMER, EndedBy.HAND_OVER, EndedBy.TRANSFERRED)
-    return EndedBy(report.ended_by) if known else EndedBy.AGENT
+    return EndedBy(report.ended_by) if report.ended_by in _TOLD else EndedBy.AGENT
 
 
-def _notice(story: CallStory, answered: bool, ended_by: EndedBy) -> str:
+def _left(report: FinishReport, ended_by: EndedBy) -> NoticeEnd | None:
+    if ended_by in _GONE:
+        return _GONE[ended_by]
+    if report.left not in _GONE:
+        return None
+    return NoticeEnd.TRANSFERRED if ended_by is EndedBy.TRANSFERRED else _gone(report.left)
+
+
+def _gone(who: str) -> NoticeEnd:
+    return _GONE.get(who, NoticeEnd.CONSUMER_LEFT)
+
+
+def _notice(story: CallStory, answered: bool, left: NoticeEnd | None) -> str:
     if not answered or story.notice is not Notice.REQUIRED:
         return NOTICE_NOT_DUE
     if story.notice_result is not None:
         return story.notice_result
-    past_it = ended_by in (EndedBy.CONSUMER, EndedBy.TRANSFERRED) and story.notice_begun is None
-    return NoticeResult.NOT_PLAYED if past_it else NOTICE_TO_FOLLOW
+    return NoticeResult.NOT_PLAYED if left is not None and story.notice_begun is None else NOTICE_TO_FOLLOW
 
 
 def _notice_unless_known(story: CallStory) -> str:

@@ -28,7 +28,7 @@ class NoticeEnd(StrEnum):
     CONSUMER_LEFT = "consumer_left"
     """The consumer hung up before the notice could begin."""
     TRANSFERRED = "transferred"
-    """The agent passed the consumer on to somebody else, past the notice."""
+    """The agent passed the consumer on to somebody else, and no notice followed."""
     NEVER_BEGAN = "never_began"
     """The agent's part was over and no notice began within its time: both hung up, or this system was down."""
     ON_HOLD = "on_hold"
@@ -39,6 +39,8 @@ class NoticeEnd(StrEnum):
     """Asterisk, or the connection with it, broke off: ``not_played`` before it began, else nobody knows how far."""
     AGENT_LOST = "agent_lost"
     """It began, and this system broke off before it could record how far it came."""
+    CUT_OFF = "cut_off"
+    """Before the notice somebody ended the consumer's channel at the exchange; the consumer did not hang up."""
 
 
 class Proof(StrEnum):

@@ -95,7 +95,7 @@ def tell_everything(metrics: Metrics) -> None:
             metrics.chosen(source, answer)
     for rejection in Rejection:
         metrics.key_rejected(rejection)
-    for script in ("screen", "notice", "key", "finish", "health"):
+    for script in ("screen", "notice", "key", "finish", "left", "health"):
         metrics.session_began(script)
         metrics.session_ended(script)
         metrics.overloaded(script)

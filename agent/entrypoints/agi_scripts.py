@@ -5,16 +5,20 @@ script      arguments                                   sets
 ==========  ==========================================  ==========================================================
 screen      number as dialled, campaign, agent          BMN_VERDICT BMN_REASON BMN_NUMBER BMN_CALL BMN_NOTICE
 notice      call id                                     BMN_NOTICE_RESULT BMN_CHOICE
-key         call id, a key by its name, ``connected``   BMN_KEY_RESULT
-            where the two are, the leg's uniqueid
+key         call id of the consumer that the leg is     BMN_KEY_RESULT
+            connected to, a key by its name,
+            ``connected``, the leg's uniqueid
 finish      call id, DIALSTATUS, answered seconds,      nothing
             HANGUPCAUSE, seconds until it rang, who
-            ended it, the leg's uniqueid
+            ended it, the leg's uniqueid, ``answered``
+            or ``not_answered``, who has left already
+left        call id, who ended the consumer's leg,      nothing
+            that leg's uniqueid
 health                                                  BMN_HEALTH
 ==========  ==========================================  ==========================================================
 
-``key`` and ``finish`` come on a channel of their own, where the leg cannot be asked; ``key`` asks it in place of what a
-dialplan older than that does not say.
+``key``, ``finish`` and ``left`` come on a channel of their own, where the leg cannot be asked. A key of which the
+dialplan does not say that it is ``connected``, as an older one never does, is rejected.
 """
 
 from __future__ import annotations
@@ -100,8 +104,6 @@ class AgiScripts:
         """Record a key of the agent; it is on disk before ``recorded`` is answered."""
         began = monotonic()
         call, key, connected, uniqueid, *_ = (*request.arguments, *[""] * 4)
-        if len(request.arguments) < 3 and channel.get_variable(names.DIALSTATUS) == names.DIALSTATUS_ANSWER:
-            connected = names.CONNECTED
         uniqueid = uniqueid[:_KEPT] or request.uniqueid
         press = KeyPress(call=call, key=key, uniqueid=uniqueid, connected=connected == names.CONNECTED)
         outcome = self._app.choices.press(press, Deadline(due))
@@ -124,15 +126,19 @@ class AgiScripts:
 
     def finish(self, request: AgiRequest, channel: AgiChannel, due: float) -> None:
         """Record the end of a dialled call."""
-        call, dialstatus, answered_s, cause, rang_after_s, ended_by, uniqueid, *_ = (*request.arguments, *[""] * 7)
+        call, dialstatus, answered_s, cause, rang_after_s, ended_by, *rest = (*request.arguments, *[""] * 9)
+        uniqueid, answer, left, *_ = rest
+        older = answer not in (names.ANSWERED, names.NOT_ANSWERED)
         report = FinishReport(
             call=call,
             dialstatus=dialstatus[:_KEPT],
+            answered=dialstatus == names.DIALSTATUS_ANSWERED if older else answer == names.ANSWERED,
             answered_s=int(answered_s) if answered_s.isdecimal() else 0,
             cause=int(cause) if cause.isdecimal() else None,
             rang=rang_after_s.isdecimal(),
             ended_by=ended_by,
             uniqueid=uniqueid[:_KEPT] or request.uniqueid,
+            left=left,
         )
         try:
             finished = self._app.finishing.finish(report, Deadline.after_ms(_FINISH_MS))
@@ -159,6 +165,32 @@ class AgiScripts:
                 choice=finished.story.choices.wish.word,
                 failure=None,
             )
+
+    def left(self, request: AgiRequest, channel: AgiChannel, due: float) -> None:
+        """Record that the consumer's leg ended before the notice that was to follow, where that is so."""
+        call, who, uniqueid, *_ = (*request.arguments, "", "", "")
+        leg = uniqueid[:_KEPT] or request.uniqueid
+        try:
+            left = self._app.finishing.left(call, who, leg, Deadline.after_ms(_FINISH_MS))
+        except JournalUnavailable as error:
+            self._log.error(logs.NOTICE_PLAYED, call=_unknown(call), failure=str(error))
+            return
+        if left is None:
+            return
+        self._watch.notices_played(NoticeResult.NOT_PLAYED, left.ended)
+        self._log.warning(
+            logs.NOTICE_PLAYED,
+            **_about(call, left.story),
+            result=NoticeResult.NOT_PLAYED,
+            ended=left.ended,
+            heard_ms=0,
+            choice=left.story.choices.by_consumer.word,
+            keys_heard=None,
+            late=0,
+            failure=None,
+            source=self._source,
+            uniqueid=leg,
+        )
 
     def health(self, request: AgiRequest, channel: AgiChannel, due: float) -> None:
         """Say ``ok`` when a call could be screened now: the register is loaded and fresh, and the journal open."""

@@ -81,6 +81,7 @@ class Service:
                 names.SCRIPT_NOTICE: Script(handle=self._seen(self._scripts.notice), long=True),
                 names.SCRIPT_KEY: Script(handle=self._seen(self._scripts.key), deadline_ms=agi.deadline_ms),
                 names.SCRIPT_FINISH: Script(handle=self._seen(self._scripts.finish), long=True),
+                names.SCRIPT_LEFT: Script(handle=self._seen(self._scripts.left), long=True),
                 names.SCRIPT_HEALTH: Script(handle=self._seen(self._scripts.health), deadline_ms=agi.deadline_ms),
             },
             overloaded=self._overloaded,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,10 @@ from typing import TYPE_CHECKING
 
 from .ami import AmiMessage
 from .audio import Recording, read_recording
+from .phones import Phone
 
 if TYPE_CHECKING:
     from .instance import AsteriskInstance
-
-_BETWEEN_KEYS_S = 0.1
-"""Asterisk takes two tones for one when there is no pause of 45 ms between them (AST_MIN_DTMF_GAP)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +71,7 @@ class Call:
         *,
         pbx: AsteriskInstance,
         network: AsteriskInstance,
+        pbx_address: str,
         pbx_mark: int,
         network_mark: int,
     ) -> None:
@@ -82,6 +80,7 @@ class Call:
         self.dialled = dialled
         self._pbx = pbx
         self._network = network
+        self._pbx_address = pbx_address
         self._pbx_mark = pbx_mark
         self.mark = pbx_mark
         """Where the events of this call at the call centre begin."""
@@ -118,13 +117,20 @@ class Call:
         )
 
     def wait_for_return(self, context: str, timeout_s: float = 5.0, *, nth: int = 1) -> None:
-        """Return when the dialplan has returned from this context for the nth time in this call, now or soon."""
-        self._wait_here(
-            lambda event: event.get("Application") == "Return" and event.get("Context") == context,
-            f"Return no. {nth} from {context}",
-            timeout_s,
-            nth,
-        )
+        """Return when the dialplan has returned from this context for the nth time in this call, now or soon.
+
+        What the context itself called, and came back from, does not count.
+        """
+        last: dict[str, str] = {}
+
+        def is_back(event: AmiMessage) -> bool:
+            if event.name != "Newexten":
+                return False
+            before, now = last.get(event["Channel"]), event.get("Context")
+            last[event["Channel"]] = now
+            return event.get("Application") == "Return" and before == context != now
+
+        self._wait_here(is_back, f"Return no. {nth} from {context}", timeout_s, nth)
 
     def wait_for_prompt(self, name: str, timeout_s: float = 10.0) -> AmiMessage:
         """Return when the agent software has asked for a prompt that begins with `name`, now or soon."""
@@ -150,9 +156,23 @@ class Call:
 
         return self._pbx.ami.wait_for(is_nth, timeout_s, since=self._pbx_mark, what=f"{what} of {self.id}")
 
+    def agent(self) -> Phone:
+        """The agent's phone, once it has sent its INVITE."""
+        return self._phone(self._phone_channel())
+
+    def consumer(self, number: str | None = None) -> Phone:
+        """The phone of this number, consumer or colleague, that has answered since this call was placed, now or soon.
+
+        Without a number the first one.
+        """
+        return self._phone(self._consumer_channel(number))
+
+    def _phone(self, channel: str) -> Phone:
+        return Phone(self._network, channel, pbx_address=self._pbx_address, since=self._network_mark)
+
     def consumer_presses(self, keys: str, *, key_s: float = 0.1) -> None:
         """The consumer presses keys on the phone, each for that long; returns when they are on their way."""
-        self._press(self._consumer_channel(), keys, key_s)
+        self.consumer().presses(keys, key_s=key_s)
 
     def consumer_holds(self) -> None:
         """The consumer puts the caller on hold (a re-INVITE with ``sendonly``); returns when the call centre has it."""
@@ -164,25 +184,19 @@ class Call:
 
     def consumer_hangs_up(self) -> None:
         """The consumer hangs up."""
-        self._network.ami.action("Hangup", Channel=self._consumer_channel(), Cause="16")
+        self.consumer().hangs_up()
 
     def wait_until_consumer_is_free(self, timeout_s: float = 20.0) -> None:
         """Return when the consumer's phone is on the hook again, after the notice too."""
-        channel = self._consumer_channel()
-        self._network.ami.wait_for(
-            lambda event: event.name == "Hangup" and event.get("Channel") == channel,
-            timeout_s,
-            since=self._network_mark,
-            what=f"the end of {self.id} at the consumer",
-        )
+        self.consumer().wait_until_free(timeout_s)
 
     def agent_presses(self, keys: str) -> None:
         """The agent presses keys on the phone; returns when they are on their way."""
-        self._press(self._phone_channel(), keys)
+        self.agent().presses(keys)
 
     def hang_up(self) -> None:
         """The agent hangs up."""
-        self._network.ami.action("Hangup", Channel=self._phone_channel(), Cause="16")
+        self.agent().hangs_up()
 
     def outcome(self, timeout_s: float = 30.0) -> CallOutcome:
         """Wait until the call is over on both sides and its CDR is written."""
@@ -235,12 +249,6 @@ class Call:
             what=f"{event_name} of {self.id}",
         )
 
-    def _press(self, channel: str, keys: str, key_s: float = 0.1) -> None:
-        for place, key in enumerate(keys):
-            if place:
-                time.sleep(_BETWEEN_KEYS_S)
-            self._network.ami.action("PlayDTMF", Channel=channel, Digit=key, Duration=f"{key_s * 1000:.0f}")
-
     def _phone_channel(self) -> str:
         event = self._network.ami.wait_for(
             lambda event: (
@@ -253,12 +261,12 @@ class Call:
         )
         return event["Channel"]
 
-    def _consumer_channel(self) -> str:
+    def _consumer_channel(self, number: str | None = None) -> str:
         """The consumer's channel at the network: it answered since this call was placed."""
         event = self._network.ami.wait_for(
-            lambda event: event.name == "LabConsumerAnswered",
+            lambda event: event.name == "LabConsumerAnswered" and number in (None, event.get("Number")),
             since=self._network_mark,
-            what=f"the consumer of {self.id}",
+            what=f"the answer of {number or 'a consumer'} in {self.id}",
         )
         return event["Channel"]
 

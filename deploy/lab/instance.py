@@ -22,7 +22,10 @@ LOOPBACK = "127.0.0.1"
 START_LIMIT_S = 20.0
 STOP_LIMIT_S = 10.0
 # Modules that a lab does want complain when their file is missing, not when it is empty.
-EMPTY_FILES = ("acl", "ccss", "cel", "features", "pjproject", "stasis", "udptl")
+EMPTY_FILES = (
+    *("acl", "ccss", "cel", "confbridge", "features", "followme", "pjproject", "queuerules", "queues"),
+    *("res_parking", "stasis", "udptl"),
+)
 # Ends Asterisk when its standard input ends, so when we are gone, whatever ended us.
 GUARD = 'read -r _; kill -TERM "$1"'
 # Path of a Unix socket, including the name that Asterisk appends, in bytes.

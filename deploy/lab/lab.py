@@ -15,6 +15,7 @@ from .build import AsteriskBuild
 from .calls import Call, CallOutcome
 from .errors import LabError
 from .instance import HERE, LOOPBACK, AsteriskInstance, free_port
+from .phones import Phone
 from .sip_history import SipHistory
 
 PRODUCT_DIALPLAN = HERE.parents[1] / "dialplan"
@@ -66,7 +67,11 @@ class Lab:
             "BMN_DIAL_SUFFIX": "@network-trunk",
             **(site_globals or {}),
         }
-        common = {"codecs": codecs, "channel_variables": ",".join(channel_variables)}
+        common = {
+            "codecs": codecs,
+            "channel_variables": ",".join(channel_variables),
+            "hold_music": str(lab_sounds.resolve() / "en/lab/consumer"),
+        }
         self.pbx = AsteriskInstance(
             directory / "pbx",
             name="pbx",
@@ -150,13 +155,15 @@ class Lab:
         says: str = "lab/agent",
         caller: str = "agent",
         ring_limit_s: float = 60.0,
+        replaces: Phone | None = None,
     ) -> Call:
         """An agent's phone dials; returns at once.
 
         `settings` are set on the agent's leg at the call centre, variables and
         writable functions alike, after campaign, agent and language. `hold_s` is when
         the agent hangs up, counted from the answer; None: only when told to. `caller`
-        is the phone's user: INCLUDED_PHONE is the one that takes no settings.
+        is the phone's user: INCLUDED_PHONE is the one that takes no settings. With
+        `replaces` the phone takes the place of that one in its call.
         """
         if not dialled:
             raise LabError("nothing dialled: SIP knows no such call")
@@ -170,6 +177,7 @@ class Lab:
             dialled,
             pbx=self.pbx,
             network=self.network,
+            pbx_address=self._pbx_address,
             pbx_mark=self.pbx.ami.mark(),
             network_mark=self.network.ami.mark(),
         )
@@ -183,6 +191,7 @@ class Lab:
             "LAB_SAYS": says,
             "LAB_HOLD": f"{hold_s or 0:g}",
             "LAB_RING_LIMIT": f"{ring_limit_s:g}",
+            "LAB_REPLACES": replaces.dialog if replaces else "",
         }
         self.network.ami.action(
             "Originate",
@@ -228,6 +237,16 @@ class Lab:
         """An agent's phone sends a text to a number (SIP MESSAGE); AmiError when it cannot. `caller`: see `place`."""
         address = f"pjsip:agent-phone/sip:{quote(number, safe='')}@{self._pbx_address}"
         self.network.ami.action("MessageSend", To=address, From=f"<sip:{caller}@{LOOPBACK}>", Body=text)
+
+    def phone(self, number: str, since: int, timeout_s: float = 5.0) -> Phone:
+        """The phone of this number that has answered since that mark of the network's events, now or soon."""
+        event = self.network.ami.wait_for(
+            lambda event: event.name == "LabConsumerAnswered" and event.get("Number") == number,
+            timeout_s,
+            since=since,
+            what=f"the answer of {number}",
+        )
+        return Phone(self.network, event["Channel"], pbx_address=self._pbx_address, since=since)
 
     def invites_from_trunk(self) -> list[str]:
         """The numbers for which the trunk received an INVITE, ever, in order.

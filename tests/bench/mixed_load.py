@@ -112,9 +112,7 @@ class Line:
         return "200 result=1"
 
     def _variable(self, name: str) -> str:
-        if "txcount" in name or "rxcount" in name:
-            return str(self._packets)
-        return "ANSWER" if name == names.DIALSTATUS else ""
+        return str(self._packets) if "txcount" in name or "rxcount" in name else ""
 
 
 class Load:
@@ -192,7 +190,7 @@ class Load:
         if verdict != "allow":
             return
         for key in dice.sample(sorted(AGENT_KEYS), dice.randrange(3)):
-            told, _, ended = Line(self._address(dice), dice).ask("key", call, key)
+            told, _, ended = Line(self._address(dice), dice).ask("key", call, key, names.CONNECTED)
             if not ended or told.get(names.BMN_KEY_RESULT) == "recorded":
                 ledger.add(("key", call, key), sure=ended)
         if dice.random() < 0.3:

@@ -75,8 +75,7 @@ class Site:
 
     def key(self, call: str, key: str) -> None:
         """A key of the agent in a conversation."""
-        with FakeAsterisk.call(self.agi, "key", call, key) as asterisk:
-            asterisk.expect("GET VARIABLE DIALSTATUS").reply("200 result=1 (ANSWER)")
+        with FakeAsterisk.call(self.agi, "key", call, key, "connected") as asterisk:
             asterisk.expect_variables(BMN_KEY_RESULT="recorded").confirm()
 
     def script(self, name: str, *arguments: str) -> dict[str, str]:

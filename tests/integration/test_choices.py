@@ -89,15 +89,11 @@ def test_a_key_is_on_disk_and_in_force(loaded: Application) -> None:
         ({"key": "register"}, Rejection.UNKNOWN_KEY),
         ({"call_id": "no-such-call"}, Rejection.UNKNOWN_CALL),
         ({"call_id": ""}, Rejection.UNKNOWN_CALL),
-        ({"uniqueid": "9.9"}, Rejection.NOT_THEIRS),
-        ({"uniqueid": ""}, Rejection.NOT_THEIRS),
         ({"connected": False}, Rejection.NOT_CONNECTED),
         ({"key": "undo"}, Rejection.NOTHING_TO_UNDO),
     ],
 )
-def test_a_key_that_is_not_theirs_to_press_is_rejected(
-    loaded: Application, change: dict[str, Any], rejection: Rejection
-) -> None:
+def test_a_key_that_cannot_count_is_rejected(loaded: Application, change: dict[str, Any], rejection: Rejection) -> None:
     """Nothing is recorded, and the reason is told."""
     pressed: dict[str, Any] = {"call_id": call(loaded), "key": "declined", **change}
     outcome = press(loaded, **pressed)
@@ -105,28 +101,50 @@ def test_a_key_that_is_not_theirs_to_press_is_rejected(
     assert bodies(loaded, EventType.CHOICE_RECORDED) == []
 
 
-def test_a_call_that_was_blocked_or_is_over_takes_no_keys(loaded: Application) -> None:
+def test_a_call_that_was_blocked_takes_no_keys(loaded: Application) -> None:
     """Only the number that is connected can be registered."""
     blocked = call(loaded, number="0611111111")
     assert press(loaded, blocked, "register_with_charities").rejection is Rejection.NOT_CONNECTED
     emergency = call(loaded, number="112")
     assert press(loaded, emergency, "seller_optout").rejection is Rejection.NOT_CONNECTED
-    over = call(loaded)
-    finish(loaded, over)
-    assert press(loaded, over, "declined").rejection is Rejection.NOT_CONNECTED
+
+
+def test_whoever_the_consumer_was_passed_on_to_logs_for_their_call(loaded: Application) -> None:
+    """The part of the agent who dialled is over; the record has the leg that the key was pressed on."""
+    call_id = call(loaded)
+    finish(loaded, call_id, "transferred")
+    assert press(loaded, call_id, "seller_optout", uniqueid="9.9").result is KeyResult.RECORDED
+    (chosen,) = bodies(loaded, EventType.CHOICE_RECORDED)
+    assert (chosen["call"], chosen["uniqueid"]) == (call_id, "9.9")
+    assert reason(loaded) == "seller_optout"
 
 
 def test_a_screening_from_the_command_line_is_nobodys_call(loaded: Application) -> None:
-    """It has no channel, so no channel is the one that it was made on."""
+    """It has no channel, so nobody was dialled."""
     request = ScreenRequest(number=NUMBER, campaign="energy", agent="", source="command")
     call_id = loaded.screening.screen(request, soon())[0].call_id
-    assert press(loaded, call_id, "declined", uniqueid="").rejection is Rejection.NOT_THEIRS
+    assert press(loaded, call_id, "declined", uniqueid="").rejection is Rejection.NOT_CONNECTED
 
 
-def finish(app: Application, call_id: str, ended_by: str = "", dialstatus: str = "ANSWER") -> Any:
-    """The end of a call."""
+def finish(
+    app: Application,
+    call_id: str,
+    ended_by: str = "",
+    dialstatus: str = "ANSWER",
+    answered: bool | None = None,
+    left: str = "",
+) -> Any:
+    """The end of a call, answered as ``dialstatus`` says when that is not given."""
     report = FinishReport(
-        call=call_id, dialstatus=dialstatus, answered_s=9, cause=16, rang=True, ended_by=ended_by, uniqueid=CHANNEL
+        call=call_id,
+        dialstatus=dialstatus,
+        answered=dialstatus == "ANSWER" if answered is None else answered,
+        answered_s=9,
+        cause=16,
+        rang=True,
+        ended_by=ended_by,
+        uniqueid=CHANNEL,
+        left=left,
     )
     return app.finishing.finish(report, soon())
 

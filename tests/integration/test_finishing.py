@@ -12,6 +12,7 @@ from agent.bootstrap import Application
 from agent.domain.call_story import NoticeResult
 from agent.domain.journal_events import EventType
 from agent.domain.ports import Sound
+from agent.finishing import NOTICE_WITHIN
 from agent.notices import NoticeEnd, notice_begun, notice_played
 from deploy.lab.agent_service import bmn
 from tests.integration.test_choices import bodies, call, finish, loaded, press, soon
@@ -25,7 +26,8 @@ __all__ = ["loaded"]
         ("ANSWER", "", "to_follow", []),
         ("ANSWER", "hand_over", "to_follow", []),
         ("ANSWER", "consumer", "not_played", ["consumer_left"]),
-        ("ANSWER", "transferred", "not_played", ["transferred"]),
+        ("ANSWER", "cut_off", "not_played", ["cut_off"]),
+        ("ANSWER", "transferred", "to_follow", []),
         ("ANSWER", "nonsense", "to_follow", []),
         ("BUSY", "", "not_due", []),
         ("BUSY", "consumer", "not_due", []),
@@ -41,6 +43,82 @@ def test_the_end_of_a_call(loaded: Application, dialstatus: str, ended_by: str, 
     assert (finished["notice"], finished["answered"]) == (notice, dialstatus == "ANSWER")
     assert [one["ended"] for one in bodies(loaded, EventType.NOTICE_PLAYED)] == played
     assert finish(loaded, "no-such-call") is None
+
+
+def test_a_call_that_a_colleague_picked_up_did_not_reach_the_consumer(loaded: Application) -> None:
+    """DIALSTATUS says ANSWER; the consumer did not, so nothing was due."""
+    finished = finish(loaded, call(loaded), "", "ANSWER", answered=False)
+    assert (finished.answered, finished.ended_by, finished.notice) == (False, "not_answered", "not_due")
+    (record,) = bodies(loaded, EventType.CALL_FINISHED)
+    assert (record["dialstatus"], record["answered"], record["answered_s"]) == ("ANSWER", False, 0)
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "who", "ended"),
+    [
+        ("transferred", "consumer", "transferred"),
+        ("transferred", "cut_off", "transferred"),
+        ("", "consumer", "consumer_left"),
+        ("", "cut_off", "cut_off"),
+        ("hand_over", "nonsense", "consumer_left"),
+    ],
+)
+def test_a_consumer_who_leaves_before_the_notice_that_was_to_follow(
+    loaded: Application, ended_by: str, who: str, ended: str
+) -> None:
+    """On record at once, with why, and once."""
+    call_id = call(loaded)
+    assert loaded.finishing.left(call_id, who, "1.9", soon()) is None, "the agent's side is not over"
+    finish(loaded, call_id, ended_by)
+    left = loaded.finishing.left(call_id, who, "1.9", soon())
+    assert left is not None
+    assert left.ended == ended
+    assert loaded.finishing.left(call_id, who, "1.9", soon()) is None
+    (played,) = bodies(loaded, EventType.NOTICE_PLAYED)
+    assert (played["result"], played["ended"], played["uniqueid"]) == ("not_played", ended, "1.9")
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "left", "ended"),
+    [
+        ("transferred", "consumer", "transferred"),
+        ("transferred", "cut_off", "transferred"),
+        ("", "consumer", "consumer_left"),
+        ("", "cut_off", "cut_off"),
+        ("hand_over", "consumer", "consumer_left"),
+    ],
+)
+def test_a_consumer_who_has_left_when_the_agents_part_ends(
+    loaded: Application, ended_by: str, left: str, ended: str
+) -> None:
+    """Nothing is to follow, whoever ended the conversation; reported by its own leg as well, it is on record once."""
+    call_id = call(loaded)
+    finished = finish(loaded, call_id, ended_by, left=left)
+    assert (finished.ended_by, finished.notice) == (ended_by or "agent", "not_played")
+    assert loaded.finishing.left(call_id, left, "1.9", soon()) is None
+    (played,) = bodies(loaded, EventType.NOTICE_PLAYED)
+    assert (played["result"], played["ended"]) == ("not_played", ended)
+
+
+@pytest.mark.parametrize("ended_by", ["", "consumer", "transferred"])
+def test_who_hangs_up_in_the_notice_is_reported_by_the_notice(loaded: Application, ended_by: str) -> None:
+    """It has begun, and its own record says how far it came: neither end of a leg adds one."""
+    call_id = call(loaded)
+    begin_notice(loaded, call_id)
+    assert finish(loaded, call_id, ended_by, left="consumer").notice == "to_follow"
+    assert loaded.finishing.left(call_id, "consumer", "1.9", soon()) is None
+    assert bodies(loaded, EventType.NOTICE_PLAYED) == []
+
+
+@pytest.mark.parametrize("ended_by", ["consumer", "cut_off"])
+def test_what_needs_no_notice_any_more_is_not_reported_again(loaded: Application, ended_by: str) -> None:
+    """The end of the call said it already; and a call that needs no notice, or that there is not, has none to miss."""
+    call_id, survey = call(loaded), call(loaded, campaign="survey")
+    finish(loaded, call_id, ended_by)
+    finish(loaded, survey)
+    for one in (call_id, survey, "no-such-call"):
+        assert loaded.finishing.left(one, ended_by, "1.9", soon()) is None
+    assert len(bodies(loaded, EventType.NOTICE_PLAYED)) == 1
 
 
 def test_a_notice_that_failed_is_not_recorded_twice(loaded: Application) -> None:
@@ -86,11 +164,13 @@ def test_conversations_without_an_offer_are_shown(loaded: Application, tmp_path:
 
 
 def test_a_notice_that_never_began_is_on_record(loaded: Application, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both hung up at once, or the service was down: after its time somebody says so, once."""
+    """The service was down: once no conversation can go on any more somebody says so, once."""
     call_id = call(loaded)
     finish(loaded, call_id)
     assert loaded.finishing.close_open(soon()) == {}
-    monkeypatch.setattr(loaded.finishing, "_clock", lambda: datetime.now(UTC) + timedelta(minutes=16))
+    monkeypatch.setattr(loaded.finishing, "_clock", lambda: datetime.now(UTC) + NOTICE_WITHIN - timedelta(minutes=1))
+    assert loaded.finishing.close_open(soon()) == {}
+    monkeypatch.setattr(loaded.finishing, "_clock", lambda: datetime.now(UTC) + NOTICE_WITHIN + timedelta(minutes=1))
     never_began = {(NoticeResult.NOT_PLAYED, NoticeEnd.NEVER_BEGAN): 1}
     assert [loaded.finishing.close_open(soon()) for _ in range(2)] == [never_began, {}]
     (played,) = bodies(loaded, EventType.NOTICE_PLAYED)

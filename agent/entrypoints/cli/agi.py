@@ -21,7 +21,10 @@ from agent.entrypoints.cli import context
 from agent.entrypoints.screen_script import CLASSIC_AGI
 from agent.entrypoints.session_log import session_observer
 
-_SCRIPTS: Final = (names.SCRIPT_SCREEN, names.SCRIPT_NOTICE, names.SCRIPT_KEY, names.SCRIPT_FINISH, names.SCRIPT_HEALTH)
+_SCRIPTS: Final = (
+    *(names.SCRIPT_SCREEN, names.SCRIPT_NOTICE, names.SCRIPT_KEY),
+    *(names.SCRIPT_FINISH, names.SCRIPT_LEFT, names.SCRIPT_HEALTH),
+)
 
 
 @click.command()
