@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from deploy.lab import Lab
+from deploy.lab import AmiMessage, Lab
 from deploy.lab.calls import Call
 from deploy.lab.phones import Phone
 from tests.e2e.conftest import Site
@@ -73,8 +73,13 @@ def legs(lab: Lab, call: Call, kind: str) -> list[str]:
 
 def prompts_on(lab: Lab, call: Call, leg: str) -> list[str]:
     """The prompts that the dialplan has played on a leg."""
-    return [
-        event["AppData"].split(",")[0]
-        for event in lab.pbx.ami.events(call.mark)
-        if event.get("Application") == "Playback" and event.get("Channel") == leg
-    ]
+    return [event["AppData"].split(",")[0] for event in _playbacks(lab, call) if event.get("Channel") == leg]
+
+
+def played(lab: Lab, call: Call) -> list[str]:
+    """The prompts that the dialplan has played on any leg since this call began."""
+    return [event["AppData"].split(",")[0] for event in _playbacks(lab, call)]
+
+
+def _playbacks(lab: Lab, call: Call) -> list[AmiMessage]:
+    return [event for event in lab.pbx.ami.events(call.mark) if event.get("Application") == "Playback"]

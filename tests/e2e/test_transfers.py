@@ -22,6 +22,7 @@ from tests.e2e.passing_on import (
     ends,
     legs,
     notices,
+    played,
     prompts_on,
     talk,
     wait_until_connected,
@@ -290,3 +291,31 @@ def test_an_attended_transfer_by_keys_to_another_number(lab: Lab, site: Site) ->
         (FIRST_E164, "consumer_key", "seller_optout"),
     ]
     assert sorted(notices(site, 2)) == [(FIRST_E164, "heard", "complete"), (SECOND_E164, "not_played", "consumer_left")]
+
+
+def test_an_attended_transfer_by_keys_to_a_number_that_is_blocked(lab: Lab, site: Site) -> None:
+    """*2 and a registered number: a tone, for the agent may hang up and leave A to it; then A hears the notice."""
+    site.load_register(f"{SECOND}\n")
+    call = talk(lab, BRIDGE_FEATURES="T")
+    consumer = call.consumer(FIRST_E164)
+    key_in(lab, call, SECOND)
+    call.wait_for_application("PlayTones", "425/250,0/250")
+    call.hang_up()
+    answer_the_notice(call, consumer)
+    assert played(lab, call) == []
+    assert choices(site) == [(FIRST_E164, "consumer_key", "seller_optout")]
+    assert notices(site, 1) == [(FIRST_E164, "heard", "complete")]
+
+
+def test_a_semi_attended_transfer_to_a_number_that_is_blocked(lab: Lab, site: Site) -> None:
+    """REFER with Replaces while the agent hears why: A takes the agent's place there, and hears the notice after it."""
+    site.load_register(f"{SECOND}\n")
+    call = talk(lab)
+    consumer = call.consumer(FIRST_E164)
+    second = lab.place(SECOND, campaign="energy", agent="agent-7", hold_s=None, settings=TRANSFERS)
+    second.wait_for_application("Playback", "bmn/blocked-registered,noanswer")
+    call.agent().refers_to(second.agent())
+    answer_the_notice(call, consumer)
+    assert choices(site) == [(FIRST_E164, "consumer_key", "seller_optout")]
+    assert ends(site, 1) == {FIRST_E164: TO_FOLLOW}
+    assert notices(site, 1) == [(FIRST_E164, "heard", "complete")]

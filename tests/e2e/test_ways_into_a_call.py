@@ -93,6 +93,23 @@ def test_a_consumer_who_hangs_up_in_the_car_park_heard_no_notice(lab: Lab, site:
     assert (number, result) == (FIRST_E164, "not_played")
 
 
+def test_a_parked_consumer_whom_nobody_takes_out_comes_back_as_one(lab: Lab, site: Site) -> None:
+    """Parking ends, somebody's phone rings, and when that conversation is over they hear the notice."""
+    site.load_register(EMPTY)
+    call = talk(lab)
+    consumer = call.consumer(FIRST_E164)
+    call.agent().refers("750")
+    colleague = call.consumer(COLLEAGUE)
+    wait_until_connected(lab, colleague)
+    colleague.presses("*70")
+    assert call.wait_for_user_event("BmnChoice")["Result"] == "recorded"
+    call.wait_for_return("bmn-key")
+    colleague.hangs_up()
+    answer_the_notice(call, consumer)
+    assert choices(site) == [(FIRST_E164, "agent_key", "offered"), (FIRST_E164, "consumer_key", "seller_optout")]
+    assert notices(site, 1) == [(FIRST_E164, "heard", "complete")]
+
+
 # --- queue
 
 
