@@ -317,6 +317,17 @@ def test_left_is_on_record_and_in_the_log(site: Site) -> None:
     assert (line["level"], line["result"], line["ended"]) == ("warning", "not_played", "transferred")
 
 
+def test_finish_says_who_has_left_already(site: Site) -> None:
+    """The agent ended the conversation, and somebody the consumer's channel at once: no notice is to follow."""
+    call = a_call(site)
+    told = (call, "ANSWER", "12", "16", "2", "", "1.77", "answered", "cut_off")
+    with FakeAsterisk.call(site.address, names.SCRIPT_FINISH, *told):
+        pass
+    (finished,) = site.records("type = 'call.finished'")
+    (played,) = site.records("type = 'notice.played'")
+    assert (finished["ended_by"], finished["notice"], played["ended"]) == ("agent", "not_played", "cut_off")
+
+
 @pytest.mark.parametrize("arguments", [(), ("no-such-call",), ("no-such-call", "ANSWER", "x", "y", "z", "w", "v")])
 def test_finish_takes_what_comes(site: Site, arguments: tuple[str, ...]) -> None:
     """Odd values are no error of the call."""
