@@ -65,6 +65,7 @@ MODULES: Final = (
         "func_channel",
         "func_cut",
         "func_dialplan",
+        "func_global",
         "func_hangupcause",
     ),
     *("func_logic", "func_strings", "func_timeout", "func_volume", "res_agi"),
