@@ -19,6 +19,7 @@ from tests.e2e.passing_on import (
     TRANSFERS,
     answer_the_notice,
     choices,
+    complaints,
     ends,
     legs,
     notices,
@@ -36,9 +37,9 @@ LEFT = {"dialstatus": "ANSWER", "answered": True, "ended_by": "consumer", "notic
 @pytest.fixture(autouse=True)
 def quiet(lab: Lab) -> object:
     """Whatever is done with legs, Asterisk has nothing to warn of."""
-    before = len(lab.pbx.warnings())
+    before = len(complaints(lab))
     yield
-    assert lab.pbx.warnings()[before:] == []
+    assert complaints(lab)[before:] == []
 
 
 def test_a_consumer_referred_outside_answers_for_their_own_number(lab: Lab, site: Site) -> None:
@@ -192,7 +193,7 @@ def test_a_semi_attended_transfer_that_was_answered_is_on_record_as_such(lab: La
 def test_a_semi_attended_transfer_that_nobody_answers(lab: Lab, site: Site, leaves: str) -> None:
     """A hangs up while B rings, or B does not want: B was not reached, and A's notice is not forgotten."""
     site.load_register(EMPTY)
-    lab.consumer(SECOND_E164, "busy" if leaves == "nobody" else "answer", ring_s=1.5)
+    lab.consumer(SECOND_E164, "busy" if leaves == "nobody" else "answer", ring_s=4)
     try:
         call = talk(lab)
         consumer = call.consumer(FIRST_E164)
@@ -236,6 +237,10 @@ def test_a_phone_that_takes_the_agents_place_logs_for_this_consumer(lab: Lab, si
     assert len(site.records("call.screened")) == 1
 
 
+KEYED = (TO_FOLLOW, {**TO_FOLLOW, "ended_by": "agent"})
+"""Who completes a transfer by keys hangs up, a moment before the other two are connected."""
+
+
 def key_in(lab: Lab, call: Call, target: str) -> None:
     """The agent presses *2, which puts the consumer on hold, and then where to."""
     call.agent_presses("*2")
@@ -255,7 +260,7 @@ def test_an_attended_transfer_by_keys_to_a_colleague(lab: Lab, site: Site) -> No
     call.agent_presses("*71")
     time.sleep(1)
     call.hang_up()
-    assert ends(site, 1) == {FIRST_E164: TO_FOLLOW}
+    assert ends(site, 1)[FIRST_E164] in KEYED
     colleague.presses("*74")
     assert call.wait_for_user_event("BmnChoice")["Key"] == "declined"
     call.wait_for_return("bmn-key")
@@ -280,12 +285,12 @@ def test_an_attended_transfer_by_keys_to_another_number(lab: Lab, site: Site) ->
     wait_for_records(site, "choice.recorded")
     time.sleep(1)  # the confirmation is heard
     call.hang_up()
-    assert ends(site, 1) == {FIRST_E164: TO_FOLLOW}
+    assert ends(site, 1)[FIRST_E164] in KEYED
     consumer.presses("*73")
     time.sleep(1)  # the time that a key would take
     other.hangs_up()
     answer_the_notice(call, consumer)
-    assert ends(site, 2) == {FIRST_E164: TO_FOLLOW, SECOND_E164: LEFT}
+    assert ends(site, 2)[SECOND_E164] == LEFT
     assert choices(site) == [
         (SECOND_E164, "agent_key", "register_with_charities"),
         (FIRST_E164, "consumer_key", "seller_optout"),

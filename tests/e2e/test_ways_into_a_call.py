@@ -19,6 +19,7 @@ from tests.e2e.passing_on import (
     SECOND_E164,
     answer_the_notice,
     choices,
+    complaints,
     ends,
     legs,
     notices,
@@ -37,9 +38,9 @@ MEMBER = "802"
 @pytest.fixture(autouse=True)
 def quiet(lab: Lab) -> Iterator[None]:
     """Whatever is done with legs, Asterisk has nothing to warn of."""
-    before = len(lab.pbx.warnings())
+    before = len(complaints(lab))
     yield
-    assert lab.pbx.warnings()[before:] == []
+    assert complaints(lab)[before:] == []
 
 
 def has_joined(event: AmiMessage) -> bool:
