@@ -90,6 +90,14 @@ class _NoSkips:
             terminalreporter.write_line(f"SKIPPED with CI=true, which fails the run: {name}", red=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _full_speed() -> Iterator[None]:
+    """Commands that run within the process of the tests do not slow down everything that comes after them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("agent.entrypoints.cli.give_way", lambda: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[PrivateRedis]:
     """One Redis for the session; each test that uses ``redis`` finds it empty."""

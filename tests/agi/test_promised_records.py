@@ -77,6 +77,7 @@ def test_the_end_of_a_conversation_survives_a_journal_that_is_locked(site: Site)
             assert site.screen("0612340000", "energy", "agent-7")["BMN_REASON"] == "journal_unavailable"
     until(lambda: ends(site))
     assert [(one["call"], one["answered"]) for one in ends(site)] == [(call_id, True)]
+    until(lambda: site.records("type = 'notice.played'"))
     assert [one["ended"] for one in site.records("type = 'notice.played'")] == ["consumer_left"]
     missing = bmn("log", "--missing-offer", environment=site.environment).stdout
     assert call_id in missing

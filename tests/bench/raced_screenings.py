@@ -46,6 +46,7 @@ HOT: Final = 12
 CALLERS: Final = 4
 KEYS: Final = ("seller_optout", "register_with_charities", "register_without_charities")
 _PAUSE_S: Final = 0.004
+_UNANSWERED: Final = 64
 """Between two objections: each number is screened some times before and after."""
 
 
@@ -117,14 +118,18 @@ def race(folder: Path, redis_url: str, screenings: int) -> Race:
         for thread in threads:
             thread.start()
         dice = random.Random(7)
+        unanswered = 0
         while found.screened < screenings:
-            number = hot.numbers()[0]
-            hot.next += 1
-            ours.send((number, dice.choice(("optout", "optout", "exemption"))))
-            found.objections += 1
+            if unanswered < _UNANSWERED:  # a pipe holds only so much in either direction
+                number = hot.numbers()[0]
+                hot.next += 1
+                ours.send((number, dice.choice(("optout", "optout", "exemption"))))
+                found.objections += 1
+                unanswered += 1
             time.sleep(_PAUSE_S)
             while ours.poll():
                 ours.recv()
+                unanswered -= 1
         stop.append(True)
         for thread in threads:
             thread.join()
