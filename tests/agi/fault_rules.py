@@ -91,6 +91,13 @@ def finished(journal: Records, cell: Cell) -> None:
     assert ends or cell.step == ENVIRONMENT
 
 
+def left(journal: Records, cell: Cell) -> None:
+    """That the notice was not played, once."""
+    played = journal["notice.played", cell.call]
+    assert [one["result"] for one in played] in ([], ["not_played"])
+    assert played or cell.step == ENVIRONMENT
+
+
 def healthy(journal: Records, cell: Cell) -> None:
     """One of two words, or none."""
     assert cell.session.line.fake.variables.get(names.BMN_HEALTH, "ok") in ("ok", "degraded")
@@ -101,5 +108,6 @@ RULES: dict[str, Callable[[Records, Cell], None]] = {
     names.SCRIPT_NOTICE: conducted,
     names.SCRIPT_KEY: pressed,
     names.SCRIPT_FINISH: finished,
+    names.SCRIPT_LEFT: left,
     names.SCRIPT_HEALTH: healthy,
 }

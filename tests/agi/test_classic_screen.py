@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from agent import dialplan_names as names
 from agent.adapters.process_age import process_age_s
 from tests.agi.fake_asterisk import FakeAsterisk, environment
 from tests.agi.fault_table import Line, run
@@ -134,7 +135,7 @@ def test_a_key_is_not_too_late_because_the_process_was(site: Site, screen: Calla
     """What somebody said counts whenever it came: only the time of its own work is limited."""
     call = run(screen("0612349999").line).line.confirmed["BMN_CALL"]
     script = Script(site, "", (BMN, "agi", "key"))
-    script.line = Line(script.asterisk, environment("bmn", call, "offered", classic=True))
+    script.line = Line(script.asterisk, environment("bmn", call, "offered", names.CONNECTED, classic=True))
     assert run(script.line).line.confirmed == {"BMN_KEY_RESULT": "recorded"}
     assert script.log() == ["key.pressed"]
 

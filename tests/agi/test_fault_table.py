@@ -26,7 +26,20 @@ from tests.agi.test_screen_script import Site
 from tests.conftest import REDIS_CONF
 from tests.waiting import until
 
-SCRIPTS = (names.SCRIPT_SCREEN, names.SCRIPT_NOTICE, names.SCRIPT_KEY, names.SCRIPT_FINISH, names.SCRIPT_HEALTH)
+SCRIPTS = (
+    names.SCRIPT_SCREEN,
+    names.SCRIPT_NOTICE,
+    names.SCRIPT_KEY,
+    names.SCRIPT_FINISH,
+    names.SCRIPT_LEFT,
+    names.SCRIPT_HEALTH,
+)
+ARGUMENTS = {
+    names.SCRIPT_KEY: ("offered", names.CONNECTED),
+    names.SCRIPT_FINISH: ("ANSWER", "12", "16", "2", "agent"),
+    names.SCRIPT_LEFT: ("consumer", "1.78"),
+}
+"""What follows the id of the call."""
 AT_ONCE = 48
 LONGEST_S = 12.0
 """A consumer has 5 seconds for a key; nothing else that is here may take as long."""
@@ -95,8 +108,10 @@ class Table:
         arguments: tuple[str, ...] = (number, "energy", "agent-7")
         if script != names.SCRIPT_SCREEN:
             call = self._allowed(number, uniqueid)
-            last = {names.SCRIPT_KEY: ("offered",), names.SCRIPT_FINISH: ("ANSWER", "12", "16", "2", "agent")}
-            arguments = (call, *last.get(script, ()))
+            arguments = (call, *ARGUMENTS.get(script, ()))
+            if script == names.SCRIPT_LEFT:  # a notice is still to follow
+                ended = (call, "ANSWER", "12", "16", "2", "transferred")
+                run(Line.connect(self.site.address, environment(names.SCRIPT_FINISH, *ended, uniqueid=uniqueid)))
         line = Line.connect(self.site.address, environment(script, *arguments, uniqueid=uniqueid, type="PJSIP"))
         return Cell(step=step, uniqueid=uniqueid, call=call, session=run(line, fault, step))
 

@@ -159,7 +159,7 @@ def test_a_key_in_such_a_call_is_recorded(site: Site) -> None:
     """Nothing that a consumer said is lost because a confirmation was."""
     call = _screen(site, "0612349999", "reset after taking it").fake.variables[names.BMN_CALL]
     undelivered(site)
-    line = Line.connect(site.address, environment(names.SCRIPT_KEY, call, "seller_optout"))
+    line = Line.connect(site.address, environment(names.SCRIPT_KEY, call, "seller_optout", names.CONNECTED))
     run(line)
     assert line.confirmed == {names.BMN_KEY_RESULT: "recorded"}
 

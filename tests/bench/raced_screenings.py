@@ -28,6 +28,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, Final
 
+from agent import dialplan_names as names
 from agent.adapters.journal_check import verify
 from agent.bootstrap import bootstrap
 from agent.config import load_settings
@@ -146,7 +147,7 @@ def _call(caller: Caller, hot: Hot, found: Race, stop: list[bool], seed: int) ->
         if told.get("BMN_VERDICT") == "allow":
             found.allowed += 1
             if dice.random() < 0.2:  # they talk, and the consumer objects in the call
-                caller.ask("key", told["BMN_CALL"], dice.choice(KEYS))
+                caller.ask("key", told["BMN_CALL"], dice.choice(KEYS), names.CONNECTED)
 
 
 def _object(pipe: Any, environment: dict[str, str]) -> None:
