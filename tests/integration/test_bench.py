@@ -19,6 +19,7 @@ from tests.bench import (
     import_register,
     lookup_cost,
     metrics_cost,
+    mixed_load,
     national_scale,
     raced_screenings,
     screening_beside_loads,
@@ -145,6 +146,15 @@ def test_no_allow_stands_after_what_forbids_it() -> None:
     assert int(figures["objections and exemptions raced"].replace(",", "")) > 50
 
 
+def test_the_callers_and_the_journal_agree_after_kills() -> None:
+    """A quarter of a minute of everything at once; the long run is tests.bench.mixed_load."""
+    figures = dict(mixed_load.measure(15))
+    assert figures["disagreements"] == "0", figures["the first of them"]
+    assert figures["journal"].startswith("whole")
+    assert int(figures["facts that were confirmed"].replace(",", "")) > 100
+    assert figures["troubles"]
+
+
 def test_an_allow_after_what_forbids_it_would_be_found(tmp_path: Path) -> None:
     """An objection, a load, the end of an exemption: each of them, and nothing before it."""
     path = tmp_path / "journal.db"
@@ -178,3 +188,26 @@ def test_an_allow_after_what_forbids_it_would_be_found(tmp_path: Path) -> None:
     contents = {"g1": frozenset[str](), "g2": frozenset({"+31612345678"})}
     found = list(raced_screenings.wrongly_allowed(path, contents))
     assert [line.split(" ")[1] for line in found] == ["6", "8", "9", "12", "12"]
+
+
+def test_a_lost_or_invented_record_would_be_found(tmp_path: Path) -> None:
+    """The comparison of the mixed load finds a fact that is not on record, one twice, and one that nobody told."""
+    path = tmp_path / "journal.db"
+    end: dict[str, JsonValue] = {"call": "c1"}
+    verdict: dict[str, JsonValue] = {"call": "c2", "verdict": "allow"}
+    with SqliteJournal(path, tmp_path / "journal.key") as journal:
+        for kind, body in (
+            (EventType.CALL_FINISHED, end),
+            (EventType.CALL_FINISHED, end),
+            (EventType.CALL_SCREENED, verdict),
+        ):
+            journal.append([Event.of(kind, body)], Deadline.after_ms(5_000))
+    ledger = mixed_load.Ledger()
+    ledger.add(("end", "c1"), sure=True)
+    ledger.add(("key", "c1", "offered"), sure=True)
+    ledger.add(("heard", "c1"), sure=False)
+    assert list(mixed_load.disagreements(path, ledger)) == [
+        "end c1: 1 told, 2 on record",
+        "key c1 offered: 1 told, 0 on record",
+        "verdict c2 allow: nobody was told, 1 on record",
+    ]
