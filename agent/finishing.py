@@ -194,8 +194,7 @@ class Finishing:
         except PremiseOutdated:
             return replace(finished, repeated=True)
         except JournalUnavailable:
-            for event in events:  # it is true all the same, and is written once
-                self._journal.append_later(event, premise)
+            self._journal.append_later(events, premise)  # it is true all the same, and is written once
             raise
         return finished
 
@@ -215,7 +214,7 @@ class Finishing:
         try:
             self._journal.append([event], deadline)
         except JournalUnavailable:
-            self._journal.append_later(event)
+            self._journal.append_later([event])
             raise
         return left
 

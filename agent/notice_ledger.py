@@ -81,6 +81,6 @@ class NoticeLedger:
             self.journal.append([event], Deadline.after_ms(_RECORD_MS))
         except JournalUnavailable as error:
             self.outcome.failure = str(error)
-            self.journal.append_later(event)
+            self.journal.append_later([event])
             return False
         return True

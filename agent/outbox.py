@@ -170,7 +170,7 @@ class Outbox:
                 "choice": record.seq,
                 "after_ms": max(0, round((now - record.at).total_seconds() * 1000)),
             }
-            self._journal.append_later(Event(EventType.CHOICE_APPLIED, body))
+            self._journal.append_later([Event(EventType.CHOICE_APPLIED, body)])
             self._told = record.seq
 
     def _knows(self, mark: Mark) -> bool:

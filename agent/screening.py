@@ -194,7 +194,7 @@ class Screening:
             "verdict": screened.decision.verdict,
             "why": why,
         }
-        self._journal.append_later(Event(EventType.VERDICT_UNDELIVERED, body))
+        self._journal.append_later([Event(EventType.VERDICT_UNDELIVERED, body)])
 
     def _read(self, request: ScreenRequest) -> tuple[Call, Profile]:
         campaign = self._campaigns.get(request.campaign)
@@ -248,7 +248,7 @@ class Screening:
                 failure=str(error),
             )
             # The first record may yet reach the disk; this one then says what Asterisk was really told.
-            self._journal.append_later(_event(request, call, profile, blocked))
+            self._journal.append_later([_event(request, call, profile, blocked)])
             return blocked
         return screened
 

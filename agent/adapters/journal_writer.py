@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -112,7 +112,10 @@ class JournalWriter:
         self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._promised: deque[Entry] = deque()
         """Entries for later that an attempt has not brought to the disk; the thread's own."""
+        self._kept = 0
+        """The records of those."""
         self._in_hand = 0
+        """Records that an attempt is at."""
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
         self._thread.start()
 
@@ -123,8 +126,8 @@ class JournalWriter:
 
     @property
     def unwritten(self) -> int:
-        """How many entries wait for the disk."""
-        return self._queue.qsize() + self._in_hand + len(self._promised)
+        """How many records wait for the disk; an entry that was not looked at yet counts as one."""
+        return self._queue.qsize() + self._in_hand + self._kept
 
     def put(self, entry: Entry) -> bool:
         """Queue ``entry``; False, and counted, when it is for later and too many of those wait already."""
@@ -135,7 +138,7 @@ class JournalWriter:
         return True
 
     def close(self) -> int:
-        """Write what is queued, and try for a while what was promised; returns how many entries did not get there.
+        """Write what is queued, and try for a while what was promised; returns how many records did not get there.
 
         They are lost when the process ends now.
         """
@@ -150,9 +153,11 @@ class JournalWriter:
         while not ending or self._promised:
             batch, ending = self._next(ending=ending)
             if batch:
-                self._in_hand = len(batch)
+                self._in_hand = _records_in(batch)
+                self._kept = _records_in(self._promised)
                 connection = self._written(connection, batch)
                 self._promised.extend(entry for entry in batch if entry.later and entry.may_be_tried_again)
+                self._kept = _records_in(self._promised)
                 self._in_hand = 0
                 for entry in batch:
                     if not entry.later:
@@ -175,11 +180,12 @@ class JournalWriter:
                 entry = self._queue.get_nowait()
         except queue.Empty:
             pass
-        while self._promised and len(batch) < _BATCH:
+        promised: list[Entry] = []
+        while self._promised and len(promised) + len(batch) < _BATCH:
             entry = self._promised.popleft()
             entry.error = None
-            batch.append(entry)
-        return batch, ending
+            promised.append(entry)
+        return promised + batch, ending  # what was promised first is on record first
 
     def _written(self, connection: sqlite3.Connection | None, batch: list[Entry]) -> sqlite3.Connection | None:
         """Write ``batch``, or leave the error with each entry; returns the connection for the next one."""
@@ -250,6 +256,10 @@ class JournalWriter:
             return
         marks = [(chain.purge_mark(self._key, seq, link), seq) for seq, link in found]
         connection.executemany("UPDATE records SET body = NULL, salt = ? WHERE seq = ?", marks)
+
+
+def _records_in(entries: Iterable[Entry]) -> int:
+    return sum(len(entry.events) for entry in entries)
 
 
 def _is_outdated(connection: sqlite3.Connection, premise: Premise, watermark: int, news: set[tuple[str, str]]) -> bool:

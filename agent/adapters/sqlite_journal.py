@@ -86,9 +86,9 @@ class SqliteJournal:
         """See ``agent.domain.ports.Journal``."""
         return self._appended(Entry([Sealed.of(event) for event in events], premise), deadline)
 
-    def append_later(self, event: Event, premise: Premise | None = None) -> bool:
+    def append_later(self, events: Sequence[Event], premise: Premise | None = None) -> bool:
         """See ``agent.domain.ports.Journal``."""
-        return self._writer.put(Entry([Sealed.of(event)], premise, later=True))
+        return self._writer.put(Entry([Sealed.of(event) for event in events], premise, later=True))
 
     def purge(self, event: Event, seqs: Sequence[int], deadline: Deadline) -> None:
         """Append ``event`` and remove the bodies of the records ``seqs``, in one transaction.

@@ -186,10 +186,10 @@ class Journal(Protocol):
         recorded.
         """
 
-    def append_later(self, event: Event, premise: Premise | None = None) -> bool:
-        """Append without waiting: tried until it is on disk, or ``premise`` does not hold any more.
+    def append_later(self, events: Sequence[Event], premise: Premise | None = None) -> bool:
+        """Append without waiting, all or none: tried until they are on disk, or ``premise`` does not hold any more.
 
-        False when too much waits for the disk already: then it is lost.
+        False when too much waits for the disk already: then they are lost.
         """
 
     def mark(self, seq: int) -> Mark | None:

@@ -110,6 +110,8 @@ class AgentService:
         """Every line it has logged, or those of one event."""
         if not self.log_path.exists():
             return []
-        lines = [line for line in self.log_path.read_text().splitlines() if line.startswith("{")]
+        text = self.log_path.read_text()
+        whole = text[: text.rfind("\n") + 1]  # the last line may be on its way
+        lines = [line for line in whole.splitlines() if line.startswith("{")]
         entries = [json.loads(line) for line in lines]
         return [entry for entry in entries if event is None or entry["event"] == event]

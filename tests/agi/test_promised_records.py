@@ -128,11 +128,30 @@ def test_a_disk_that_was_full_gets_what_was_promised_once(
         return commit(connection, batch)
 
     monkeypatch.setattr(journal._writer, "_commit", full)
-    assert journal.append_later(an_event(1))
+    assert journal.append_later([an_event(1)])
     with pytest.raises(JournalUnavailable, match="disk is full"):
         journal.append([an_event(2)], soon())
     until(lambda: journal.unwritten == 0)
     assert [record.body["number"] for record in journal.records()] == ["+31612340001"]
+
+
+def test_what_was_promised_first_is_on_record_first(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when it had to be tried again; what was promised together stays together."""
+    commit, tries = journal._writer._commit, []
+
+    def busy(connection: sqlite3.Connection, batch: Any) -> int:
+        tries.append(len(batch))
+        if len(tries) == 1:
+            raise sqlite3.OperationalError("database is locked")
+        return commit(connection, batch)
+
+    monkeypatch.setattr(journal._writer, "_commit", busy)
+    assert journal.append_later([an_event(1), an_event(2)])
+    until(lambda: journal._writer._promised)
+    assert journal.append_later([an_event(3)])
+    until(lambda: journal.unwritten == 0)
+    assert [record.body["number"] for record in journal.records()] == [f"+3161234000{place}" for place in (1, 2, 3)]
+    assert tries == [1, 2]
 
 
 def test_no_more_is_promised_than_can_be_kept(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +160,7 @@ def test_no_more_is_promised_than_can_be_kept(journal: SqliteJournal, monkeypatc
     monkeypatch.setattr(journal_writer, "KEPT_FOR_LATER", 3)
     monkeypatch.setattr(journal._writer._watch, "records_lost", lost.append)
     with locked(journal.path):
-        assert [journal.append_later(an_event(number)) for number in range(5)] == [True] * 3 + [False] * 2
+        assert [journal.append_later([an_event(number)]) for number in range(5)] == [True] * 3 + [False] * 2
     assert lost == [1, 1]
     until(lambda: len(list(journal.records())) == 3)
 
@@ -149,8 +168,8 @@ def test_no_more_is_promised_than_can_be_kept(journal: SqliteJournal, monkeypatc
 def test_what_was_promised_and_is_no_longer_true_is_dropped(journal: SqliteJournal) -> None:
     """And does not stand in the way of the rest."""
     journal.append([an_event(1)], soon())
-    assert journal.append_later(an_event(2), Premise(upto=0, number="+31612340001"))
-    assert journal.append_later(an_event(3))
+    assert journal.append_later([an_event(2)], Premise(upto=0, number="+31612340001"))
+    assert journal.append_later([an_event(3)])
     until(lambda: journal.unwritten == 0)
     assert [record.body["number"] for record in journal.records()] == ["+31612340001", "+31612340003"]
 

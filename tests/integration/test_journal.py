@@ -161,7 +161,7 @@ def test_who_locks_the_journal_is_named_and_not_waited_for_without_end(journal: 
     for patience_ms in (100, 60_000):
         with pytest.raises(JournalUnavailable, match=rf"is locked by sqlite3 \(process {shell.pid}\): nothing can"):
             journal.append([an_event()], Deadline.after_ms(patience_ms))
-    journal.append_later(an_event())
+    journal.append_later([an_event()])
     journal.close()
     assert journal._writer.alive, "close did not wait for the lock"
     shell.communicate("ROLLBACK;")

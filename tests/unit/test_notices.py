@@ -57,9 +57,9 @@ class FakeJournal:
         self.events += events
         return tuple(range(len(events)))
 
-    def append_later(self, event: Event) -> None:
+    def append_later(self, events: Sequence[Event]) -> None:
         """Remember it."""
-        self.later.append(event)
+        self.later += events
 
     def of_call(self, call: str) -> list[Record]:
         """The one call."""

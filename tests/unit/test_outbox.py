@@ -28,7 +28,7 @@ class FakeJournal:
         """Not used by the outbox."""
         raise AssertionError
 
-    def append_later(self, event: Event, premise: Premise | None = None) -> bool:
+    def append_later(self, events: Sequence[Event], premise: Premise | None = None) -> bool:
         """Not used by the outbox."""
         raise AssertionError
 
@@ -199,9 +199,9 @@ class ChoiceJournal(FakeJournal):
         super().__init__(count)
         self.queued: list[int] = []
 
-    def append_later(self, event: Event, premise: Premise | None = None) -> bool:
+    def append_later(self, events: Sequence[Event], premise: Premise | None = None) -> bool:
         """Kept in memory."""
-        self.queued.append(int(str(event.body["choice"])))
+        self.queued += [int(str(event.body["choice"])) for event in events]
         return True
 
     def list_changes(self, after: int, limit: int) -> list[Record]:
