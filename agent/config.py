@@ -147,6 +147,8 @@ class AgiSettings(_Section):
     classic_deadline_ms: Milliseconds = 2_000
     """The same of a classic AGI script, from the start of its process, which alone takes some tenths of a second."""
     shutdown_grace_ms: Milliseconds = 10_000
+    handover_minutes: Annotated[float, Field(ge=0, le=1440)] = 15.0
+    """How long the dialogues of a service may go on that has a successor already."""
     packet_ms: Annotated[int, Field(ge=10, le=200)] = 20
     """How much sound one RTP packet to the consumer carries: more where the trunk has ``allow=alaw:40`` or use_ptime.
 

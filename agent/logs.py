@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
+from io import TextIOBase
 from typing import Any, Final, TextIO, cast
 
 import structlog
@@ -14,6 +16,7 @@ import structlog
 from agent.domain.phone_number import mask_within
 
 ACCEPT_FAILED: Final = "accept.failed"
+AGENT_HANDOVER_FAILED: Final = "agent.handover_failed"
 AGENT_STARTED: Final = "agent.started"
 AGENT_STOPPING: Final = "agent.stopping"
 AGENT_STOPPED: Final = "agent.stopped"
@@ -27,6 +30,7 @@ DASHBOARD_BLIND: Final = "dashboard.blind"
 DASHBOARD_STARTED: Final = "dashboard.started"
 DASHBOARD_STOPPED: Final = "dashboard.stopped"
 GENERATION_FREED: Final = "generation.freed"
+LOG_DROPPED: Final = "log.dropped"
 HEALTH_ANSWERED: Final = "health.answered"
 KEY_PRESSED: Final = "key.pressed"
 LISTS_EXPIRING: Final = "lists.expiring"
@@ -48,13 +52,18 @@ REQUEST_FAILED: Final = "request.failed"
 REQUEST_OVERDUE: Final = "request.overdue"
 SCRIPT_UNKNOWN: Final = "script.unknown"
 SESSION_ABORTED: Final = "session.aborted"
+SIGNAL_IGNORED: Final = "signal.ignored"
 SIGN_IN_ACCEPTED: Final = "sign_in.accepted"
 SIGN_IN_REFUSED: Final = "sign_in.refused"
+THREAD_FAILED: Final = "thread.failed"
+WATCHDOG_WITHHELD: Final = "watchdog.withheld"
+WORKER_STUCK: Final = "worker.stuck"
 
 EVENTS: Final = {
     ACCEPT_FAILED: "no connection could be taken, for example because no file descriptor is left",
+    AGENT_HANDOVER_FAILED: "SIGHUP asked for a successor, and none came to listen; the service goes on as before",
     AGENT_STARTED: "the service listens",
-    AGENT_STOPPING: "a signal asked the service to stop; running sessions may end",
+    AGENT_STOPPING: "the service stops, and why; running sessions may end",
     AGENT_STOPPED: "the service has stopped; clean=false when sessions were cut off",
     AUDIT_FAILED: "an unexpected error while the lists in Redis were looked at; said once in a row",
     CALL_FINISHED: "the end of a dialled call; a warning when the offer is missing, or when it could not be recorded",
@@ -67,6 +76,7 @@ EVENTS: Final = {
     DASHBOARD_STOPPED: "the dashboard has stopped",
     GENERATION_FREED: "old loads of the register were removed from Redis, their time of grace being over",
     HEALTH_ANSWERED: "the health script found something degraded",
+    LOG_DROPPED: "lines of the log were dropped, because nobody took them or they could not be written; it flows again",
     KEY_PRESSED: "one key of an agent, recorded or rejected and why; applied=false: in force once Redis is back",
     LISTS_EXPIRING: "keys of the lists had been given a time to live, which was taken away again",
     LISTS_LOST: "Redis lost a part of the lists, or holds those of an older version; all is applied again, or no "
@@ -88,8 +98,12 @@ EVENTS: Final = {
     REQUEST_OVERDUE: "a request waited longer than its deadline; a screening was blocked with overloaded",
     SCRIPT_UNKNOWN: "an AGI script that does not exist was asked for; nothing was answered",
     SESSION_ABORTED: "Asterisk hung up, was silent or broke the protocol in mid-session",
+    SIGNAL_IGNORED: "a signal came that asks for nothing here",
     SIGN_IN_ACCEPTED: "a user of the dashboard signed in",
     SIGN_IN_REFUSED: "somebody was not let in: a wrong name or password, or too many attempts",
+    THREAD_FAILED: "an unexpected error in a thread of the service; where it is one that is needed, it goes on",
+    WATCHDOG_WITHHELD: "no worker answers the service itself, so the service manager is not told that all is well",
+    WORKER_STUCK: "a session takes much longer than it ever may; another thread took the worker's place",
 }
 """Every event that is logged, and what it tells. The README's table is compared with this."""
 
@@ -98,8 +112,13 @@ _FROM_OUTSIDE: Final = ("campaign", "agent", "key", "script", "dialstatus")
 """What the dialplan or a peer wrote as it liked, and may hold a number."""
 
 
-def configure(level: str, stream: TextIO | None = None) -> None:
-    """Set structlog up for this process. ``stream`` is stderr unless given: stdout belongs to what a command prints."""
+def configure(
+    level: str, stream: TextIOBase | TextIO | None = None, *, dropped: Callable[[], None] = lambda: None
+) -> None:
+    """Set structlog up for this process. ``stream`` is stderr unless given: stdout belongs to what a command prints.
+
+    Whoever logs never hears of an error: a line that cannot be made or written is dropped, which ``dropped`` hears of.
+    """
     out = stream or sys.stderr
     terminal = out.isatty()
     # A traceback is text before the renderer sees it: rich would show local variables, numbers among them.
@@ -117,10 +136,23 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     ]
     structlog.configure(
         processors=[*processors, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=out),
+        wrapper_class=_harmless(logging.getLevelNamesMapping()[level.upper()], dropped),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", out)),
         cache_logger_on_first_use=True,
     )
+
+
+def _harmless(level: int, dropped: Callable[[], None]) -> Any:
+    """A logger for ``level`` and above that never raises: the log must not decide about a call."""
+
+    class Harmless(structlog.make_filtering_bound_logger(level)):  # type: ignore[misc]  # made for the level
+        def _proxy_to_logger(self, *arguments: Any, **named: Any) -> Any:
+            try:
+                return super()._proxy_to_logger(*arguments, **named)
+            except Exception:  # noqa: BLE001  # see above
+                dropped()
+
+    return Harmless
 
 
 def _mask_numbers(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -129,6 +161,12 @@ def _mask_numbers(_logger: object, _name: str, event: structlog.typing.EventDict
         if isinstance(text := event.get(key), str):
             event[key] = mask_within(text)
     return event
+
+
+def rendered(event: str, **keys: object) -> str:
+    """The line that a warning would be, for who writes it themselves; empty when no warnings are logged."""
+    text = structlog.wrap_logger(structlog.ReturnLogger()).warning(event, **keys)
+    return f"{text}\n" if text else ""
 
 
 def logger() -> structlog.typing.FilteringBoundLogger:

@@ -148,6 +148,9 @@ class Metrics(Watch):
         for why in Abort:
             self._aborted.labels(why)
         self._refused = self._counter("bmn_agi_peers_refused", "Connections from outside agi.allowed_peers.")
+        self._stuck = self._counter(
+            "bmn_agi_workers_stuck", "Workers that hung in a session; others took their places."
+        )
         self._accept_failures = self._counter("bmn_agi_accept_failures", "Times that no connection could be taken.")
 
     def _make_store_metrics(self) -> None:
@@ -281,6 +284,11 @@ class Metrics(Watch):
     def peer_refused(self) -> None:
         """See ``Watch``."""
         self._refused.inc()
+
+    @_harmless
+    def worker_stuck(self) -> None:
+        """See ``Watch``."""
+        self._stuck.inc()
 
     @_harmless
     def accept_failed(self) -> None:

@@ -14,7 +14,7 @@ from datetime import timedelta
 from time import monotonic
 from typing import Final
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from agent.domain.deadline import Deadline
@@ -34,13 +34,15 @@ class StateCollector(Collector):
         self,
         read: Callable[[Deadline], State],
         unwritten: Callable[[], int],
+        lines_dropped: Callable[[], int],
         failed: Callable[[], None],
         *,
         fresh_s: float = FRESH_S,
     ) -> None:
-        """``unwritten`` is cheap, and asked each time; ``failed`` is told when ``read`` raises."""
+        """``unwritten`` and ``lines_dropped`` are cheap, asked each time; ``failed`` is told when ``read`` raises."""
         self._read = read
         self._unwritten = unwritten
+        self._lines_dropped = lines_dropped
         self._failed = failed
         self._fresh_s = fresh_s
         self._known: State | None = None
@@ -61,6 +63,11 @@ class StateCollector(Collector):
         """All metrics of the state; what is not known now is left out."""
         yield GaugeMetricFamily(
             "bmn_journal_unwritten_records", "Appends that wait for the disk.", value=self._unwritten()
+        )
+        yield CounterMetricFamily(
+            "bmn_log_lines_dropped",
+            "Lines of the log that nobody took, or that could not be written.",
+            value=self._lines_dropped(),
         )
         state = self._state()
         if state is not None:

@@ -69,8 +69,8 @@ def make_metrics(*campaigns: str) -> Metrics:
 def state_collector(
     read: Callable[[Deadline], State], failed: Callable[[], None] = lambda: None, **options: Any
 ) -> Iterator[StateCollector]:
-    """A collector whose journal has three appends waiting."""
-    collector = StateCollector(read, lambda: 3, failed, **options)
+    """A collector whose journal has three appends waiting, and whose log has dropped four lines."""
+    collector = StateCollector(read, lambda: 3, lambda: 4, failed, **options)
     try:
         yield collector
     finally:
@@ -105,6 +105,7 @@ def tell_everything(metrics: Metrics) -> None:
     metrics.dialogue_began()
     metrics.dialogue_ended()
     metrics.peer_refused()
+    metrics.worker_stuck()
     metrics.accept_failed()
     metrics.committed(1, 0.001)
     metrics.commit_failed()

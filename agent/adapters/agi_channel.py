@@ -44,6 +44,8 @@ from agent.adapters.agi_values import (
 
 MAX_LINE_BYTES = 8192
 MAX_ENVIRONMENT_LINES = 200
+MAX_ENVIRONMENT_BYTES = 65_536
+"""Asterisk sends about 1 KB."""
 MAX_COMMAND_BYTES = 2000
 """Older Asterisk releases read commands into 2 KB."""
 
@@ -71,11 +73,16 @@ class AgiChannel(AGI):  # type: ignore[misc]  # pyst2 ships no types
     ``stalled`` is asked once, when the peer first keeps us waiting for more than ``PATIENCE_S``: it may start another
     worker; when it returns False, the wait ends with ``AgiTimeout``.
     After a time-out or a protocol error the session is out of step, and every further command is refused; after its end
-    every further command is ``AgiHangup``.
+    every further command is ``AgiHangup``. ``received`` is what was read of the session already.
     """
 
     def __init__(
-        self, transport: Transport, *, timeout_ms: float = 1000, stalled: Callable[[], bool] | None = None
+        self,
+        transport: Transport,
+        *,
+        timeout_ms: float = 1000,
+        stalled: Callable[[], bool] | None = None,
+        received: bytes = b"",
     ) -> None:
         self.env: dict[str, str] = {}
         self.hung_up = False
@@ -90,7 +97,7 @@ class AgiChannel(AGI):  # type: ignore[misc]  # pyst2 ships no types
         self._in_step = True
         self.gone = False
         """The session is over, whoever ended it: no command is answered any more."""
-        self._buffer = b""
+        self._buffer = received
 
     def end(self) -> None:
         """Let Asterisk go on with the call: the session is over, and the channel takes no more commands."""
@@ -102,10 +109,7 @@ class AgiChannel(AGI):  # type: ignore[misc]  # pyst2 ships no types
         began = monotonic()
         until = began + self._timeout_s
         self._in_step = False
-        while (end := self._buffer.find(b"\n\n")) < 0:
-            lines = self._buffer.count(b"\n")
-            if lines > MAX_ENVIRONMENT_LINES or len(self._buffer) - self._buffer.rfind(b"\n") > MAX_LINE_BYTES + 1:
-                raise AgiProtocolError("the environment is too large")
+        while (end := environment_end(self._buffer)) < 0:
             self._fill(began, until)
         pairs = [line.split(": ", 1) for line in self._buffer[:end].decode("utf-8", "replace").split("\n")]
         self._buffer = self._buffer[end + 2 :]
@@ -317,6 +321,20 @@ class AgiChannel(AGI):  # type: ignore[misc]  # pyst2 ships no types
         if not chunk:
             raise AgiHangup("Asterisk ended the session")
         self._buffer += chunk
+
+
+def environment_end(received: bytes) -> int:
+    """Where the environment ends in what was received of it; -1 when it is not complete.
+
+    Raises ``AgiProtocolError`` when there is more than Asterisk ever sends.
+    """
+    end = received.find(b"\n\n")
+    if end < 0:
+        lines = received.count(b"\n")
+        too_long = len(received) - received.rfind(b"\n") > MAX_LINE_BYTES + 1
+        if lines > MAX_ENVIRONMENT_LINES or too_long or len(received) > MAX_ENVIRONMENT_BYTES:
+            raise AgiProtocolError("the environment is too large")
+    return end
 
 
 def _request(env: dict[str, str]) -> AgiRequest:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from agent.adapters.agi_values import AgiHangup, AgiTimeout
 
-PATIENCE_S = 0.05
+PATIENCE_S = 0.01
 """How long a peer may keep us waiting before it counts as stalled (see ``AgiChannel``)."""
 
 

@@ -52,7 +52,7 @@ _CALL: Final = ("call", "number", "campaign", "seller", "agent", "uniqueid")
 FIELDS: Final[Mapping[EventType, tuple[str, ...]]] = MappingProxyType(
     {
         EventType.AGENT_STARTED: ("host", "pid", "version", "listen", "phonenumbers"),
-        EventType.AGENT_STOPPED: ("host", "pid", "clean"),
+        EventType.AGENT_STOPPED: ("host", "pid", "clean", "why"),
         EventType.CALL_SCREENED: (
             "call",
             "number",
@@ -290,7 +290,8 @@ MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
         "version": "of this software",
         "voicemail": "whether the agent logged that a machine answered",
         "what": "what was shown in full",
-        "why": "how far the verdict came that Asterisk did not confirm (agent.domain.model.DeliveryFailure)",
+        "why": "of a verdict, how far it came that Asterisk did not confirm (agent.domain.model.DeliveryFailure); of "
+        "agent.stopped, what ended it: a signal, a successor, or what was wrong (older records have no such field)",
         "wished_at": "when it was first said",
     }
 )

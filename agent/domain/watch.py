@@ -83,6 +83,9 @@ class Watch:
     def peer_refused(self) -> None:
         """A connection from outside the allow-list was closed."""
 
+    def worker_stuck(self) -> None:
+        """A session takes much longer than it ever may; another thread took its worker's place."""
+
     def accept_failed(self) -> None:
         """No connection could be taken."""
 

@@ -77,6 +77,7 @@ class AgiScripts:
         try:
             outcome = self._app.notices.conduct(call, line, request.uniqueid)
         finally:
+            channel.end()  # what is told of it holds up nobody
             self._watch.dialogue_ended()
         self._watch.notices_played(outcome.result, outcome.ended)
         if outcome.keys_heard is not None:
@@ -108,6 +109,7 @@ class AgiScripts:
         press = KeyPress(call=call, key=key, uniqueid=uniqueid, connected=connected == names.CONNECTED)
         outcome = self._app.choices.press(press, Deadline(due))
         channel.set_variables({names.BMN_KEY_RESULT: outcome.result})
+        channel.end()
         if outcome.rejection is not None:
             self._watch.key_rejected(outcome.rejection)
         write = self._log.info if outcome.rejection is None else self._log.warning
@@ -143,8 +145,10 @@ class AgiScripts:
         try:
             finished = self._app.finishing.finish(report, Deadline.after_ms(_FINISH_MS))
         except JournalUnavailable as error:
+            channel.end()
             self._log.error(logs.CALL_FINISHED, call=_unknown(call), failure=str(error))
             return
+        channel.end()
         if finished is None:
             self._log.warning(logs.CALL_FINISHED, call=_unknown(call), failure="no call with this id was dialled")
         elif not finished.repeated:
@@ -196,6 +200,7 @@ class AgiScripts:
         """Say ``ok`` when a call could be screened now: the register is loaded and fresh, and the journal open."""
         degraded = self.degraded(Deadline(due))
         channel.set_variables({names.BMN_HEALTH: names.HEALTH_DEGRADED if degraded else names.HEALTH_OK})
+        channel.end()
         if degraded:
             self._log.warning(logs.HEALTH_ANSWERED, degraded=degraded)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from agent.adapters.agi_channel import AgiChannel
 from agent.adapters.agi_values import AgiHangup, AgiProtocolError, AgiRequest, AgiTimeout
@@ -36,6 +37,8 @@ class Observer:
     """A peer does not speak AGI, or refused a command: closed; the peer, and the request when it was complete."""
     request_failed: Callable[[AgiRequest, Exception], None] = _ignore
     """A handler, or the answer in its stead, raised."""
+    worker_stuck: Callable[[str, str], None] = _ignore
+    """A session takes much longer than it ever may; the script, and the functions that it hangs in."""
     accept_failed: Callable[[OSError], None] = _ignore
     """No connection could be taken, for example because no file descriptor is left; the worker tries again."""
 
@@ -54,25 +57,37 @@ def read_request(channel: AgiChannel, peer: str, observer: Observer) -> AgiReque
 
 
 def answer(
-    handle: Callable[[], None], failed: Callable[[], None], request: AgiRequest, peer: str, observer: Observer
+    handle: Callable[[], None],
+    failed: Callable[[], None],
+    request: AgiRequest,
+    channel: AgiChannel,
+    peer: str,
+    observer: Observer,
 ) -> bool:
     """Run ``handle``, and ``failed`` when it raises what it should not; True when ``handle`` came to its end.
 
     A session that is broken is not answered again: there is nobody to hear it, and the call may be recorded already.
+    The session is over when ``observer`` is told what went wrong.
     """
+    reports: list[Callable[[], None]] = []
+    done = False
     for attempt in (handle, failed):
         try:
             attempt()
-            return attempt is handle
+            done = attempt is handle
+            break
         except AgiHangup:
-            observer.hung_up(peer, request)
+            reports.append(partial(observer.hung_up, peer, request))
             break
         except AgiTimeout:
-            observer.session_timed_out(peer, request)
+            reports.append(partial(observer.session_timed_out, peer, request))
             break
         except AgiProtocolError as error:
-            observer.protocol_violated(peer, request, error)
+            reports.append(partial(observer.protocol_violated, peer, request, error))
             break
         except Exception as error:  # noqa: BLE001  # the one place: report, say no, go on
-            observer.request_failed(request, error)
-    return False
+            reports.append(partial(observer.request_failed, request, error))
+    channel.end()
+    for report in reports:
+        report()
+    return done

@@ -58,10 +58,22 @@ def run_classic(
             return False
         if overdue is not None and monotonic() >= due:
             observer.overloaded(request, round((monotonic() - began) * 1000))
-            answer(lambda: overdue(request, channel), lambda: failed(request, channel), request, _PEER, observer)
+            answer(
+                lambda: overdue(request, channel),
+                lambda: failed(request, channel),
+                request,
+                channel,
+                _PEER,
+                observer,
+            )
             return False
         return answer(
-            lambda: handler(request, channel, due), lambda: failed(request, channel), request, _PEER, observer
+            lambda: handler(request, channel, due),
+            lambda: failed(request, channel),
+            request,
+            channel,
+            _PEER,
+            observer,
         )
     finally:
         channel.end()

@@ -1,14 +1,14 @@
-"""The service behind ``bmn serve``: FastAGI, ``/metrics``, and a thread that keeps Redis up with the journal."""
+"""The service behind ``bmn serve``: FastAGI, ``/metrics``, and threads that look after both; how it begins and ends."""
 
 from __future__ import annotations
 
 import os
 import resource
-import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from time import monotonic
 from typing import Final
@@ -18,156 +18,260 @@ from agent import logs
 from agent.adapters.agi_channel import AgiChannel
 from agent.adapters.agi_values import AgiRequest
 from agent.adapters.journal_key import exposed_key
+from agent.adapters.service_manager import ServiceManager
 from agent.bootstrap import Application
 from agent.bootstrap.service import service_state
 from agent.domain.deadline import Deadline
-from agent.domain.errors import BmnError, ConfigurationError, JournalReplaced, JournalUnavailable
+from agent.domain.errors import JournalUnavailable
 from agent.domain.journal_events import Event, EventType, JsonValue
 from agent.domain.model import Reason
-from agent.domain.phone_number import NUMBERING
-from agent.domain.profile import PROFILES
+from agent.domain.phone_number import NUMBERING, load_numbering_plans
+from agent.entrypoints import signals, time_limits
 from agent.entrypoints.agi_scripts import AgiScripts
 from agent.entrypoints.agi_session import Handler
 from agent.entrypoints.fastagi import FastAgiServer, Limits, Script
+from agent.entrypoints.handover import Inheritance, Succession
+from agent.entrypoints.last_resort import LastResort
 from agent.entrypoints.list_keeper import ListKeeper
+from agent.entrypoints.listening import cannot_listen
 from agent.entrypoints.metrics_server import MetricsServer
 from agent.entrypoints.screen_script import FASTAGI
 from agent.entrypoints.session_log import session_observer
+from agent.entrypoints.upkeep import Upkeep
+from agent.entrypoints.watchdog import PULSE, Watchdog
 from agent.metrics import Metrics
 from agent.state_metrics import StateCollector
 
-_DRAIN_EVERY_S: Final = 0.25
-_CLOSE_EVERY_S: Final = 60.0
 _DESCRIPTORS: Final = 65_536
 """An open notice takes three: 500 of them are more than the usual soft limit of 1,024."""
-STOP_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
-_RECORD_MS: Final = 2_000
-_ANCHOR_EVERY_S: Final = 3_600
 START_AGAIN: Final = 5
 """The exit code of a service that ended itself, for whoever supervises it to start it again."""
 
 
-def hold_stop_signals() -> None:
-    """Block the signals that stop the service, so that they are waited for and interrupt nothing.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _End:
+    """That the service is to end."""
 
-    To be called before any thread starts: threads inherit it, and one that did not would take the signal and die.
-    """
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-
-
-def _cannot_listen(address: tuple[str, int], setting: str, error: OSError) -> ConfigurationError:
-    host, port = address
-    return ConfigurationError(f"cannot listen on {host}:{port} ({setting}): {error.strerror or error}")
+    code: int
+    why: str
+    grace_s: float
+    handed_over: bool = False
 
 
 class Service:
-    """One ``bmn serve``. ``run`` returns when a signal has stopped it."""
+    """One ``bmn serve``. ``run`` returns its exit code when it has ended."""
 
-    def __init__(self, app: Application, metrics: Metrics | None) -> None:
-        """``metrics`` must be what ``app`` tells what happens; without, nothing is told at ``metrics.listen``."""
+    def __init__(
+        self,
+        app: Application,
+        metrics: Metrics | None,
+        *,
+        lines_dropped: Callable[[], int],
+        inheritance: Inheritance,
+        manager: ServiceManager,
+        last_resort: LastResort,
+    ) -> None:
+        """``metrics`` must be what ``app`` tells what happens; without, nothing is told at ``metrics.listen``.
+
+        ``lines_dropped`` says how many lines the log has dropped.
+        """
         self._app = app
+        self._lines_dropped = lines_dropped
         self._metrics = metrics
+        self._inheritance = inheritance
+        self._manager = manager
+        self._last_resort = last_resort
         self._log = logs.logger()
-        self._ending = threading.Event()
-        self._code = 0
-        self._main = threading.get_ident()
-        self._clock_unsound = False
+        self._deciding = threading.Lock()
+        self._end: _End | None = None
+        self._metrics_server: MetricsServer | None = None
         agi = app.settings.agi
+        self._grace_s = agi.shutdown_grace_ms / 1000
         self._scripts = AgiScripts(app, FASTAGI)
         self._server = FastAgiServer(
             agi.listen,
             {
-                names.SCRIPT_SCREEN: Script(handle=self._seen(self._scripts.screen), deadline_ms=agi.deadline_ms),
+                names.SCRIPT_SCREEN: self._short(self._seen(self._scripts.screen)),
                 names.SCRIPT_NOTICE: Script(handle=self._seen(self._scripts.notice), long=True),
-                names.SCRIPT_KEY: Script(handle=self._seen(self._scripts.key), deadline_ms=agi.deadline_ms),
-                names.SCRIPT_FINISH: Script(handle=self._seen(self._scripts.finish), long=True),
-                names.SCRIPT_LEFT: Script(handle=self._seen(self._scripts.left), long=True),
-                names.SCRIPT_HEALTH: Script(handle=self._seen(self._scripts.health), deadline_ms=agi.deadline_ms),
+                names.SCRIPT_KEY: self._short(self._seen(self._scripts.key)),
+                names.SCRIPT_FINISH: self._finish(self._scripts.finish),
+                names.SCRIPT_LEFT: self._finish(self._scripts.left),
+                names.SCRIPT_HEALTH: self._short(self._seen(self._scripts.health)),
+                PULSE: self._short(self._answer_pulse),
             },
             overloaded=self._overloaded,
             failed=self._failed,
             allowed_peers=agi.allowed_peers,
             limits=Limits(workers=agi.workers, read_timeout_ms=agi.read_timeout_ms),
             observer=session_observer(self._log, app.watch),
+            exhausted=lambda stuck: self.end(START_AGAIN, f"{stuck} of {agi.workers} workers are stuck"),
         )
+        self._watchdog = Watchdog(self._server, manager, self._log)
+        self._ending = threading.Event()
+        self._upkeep = Upkeep(app, self._log, self._ending, replaced=lambda why: self.end(START_AGAIN, why))
+        self._succession = Succession(manager, self._log, self._hand_over)
 
     def run(self) -> int:
-        """Listen until SIGTERM or SIGINT, or until it cannot go on; returns the exit code.
+        """Listen until a signal, a successor or ``end`` ends it; the exit code, 1 when sessions were cut off.
 
-        0 when every running session came to its end, 1 when one was cut off, ``START_AGAIN`` when it ended itself.
-
-        ``hold_stop_signals`` must have been called before the application was wired.
+        ``signals.hold`` must have been called before the application was wired.
         """
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(_DESCRIPTORS, most), most))
-        with self._measured() as measured:
-            return self._run(measured)
+        load_numbering_plans()
+        with self._measured():
+            return self._run()
 
-    def _run(self, measured: str | None) -> int:
+    def end(self, code: int, why: str) -> None:
+        """End this service with exit ``code``: close the door now, let sessions end, record it. From any thread.
+
+        Whoever asks first is heard; returns at once.
+        """
+        self._decide(_End(code=code, why=why, grace_s=self._grace_s))
+        signals.wake()
+
+    def _decide(self, end: _End) -> None:
+        with self._deciding:
+            self._end = self._end or end
+
+    def _run(self) -> int:
+        agi = self._app.settings.agi
         try:
-            self._server.start()
+            self._server.start(self._inheritance.listener("agi", agi.listen))
         except OSError as error:
-            raise _cannot_listen(self._app.settings.agi.listen, "agi.listen", error) from error
-        drain = threading.Thread(target=self._keep_drained, name="outbox", daemon=True)
-        keeper = ListKeeper(self._app, self._ending)
-        clean = False
+            raise cannot_listen(agi.listen, "agi.listen", error) from error
+        lists = ListKeeper(self._app, self._ending)
         try:
             host, port = self._server.address
             about: dict[str, JsonValue] = {"host": socket.gethostname(), "pid": os.getpid()}
-            release = version("bel-me-niet-agent")
-            listen = f"{host}:{port}"
-            started = Event(
-                EventType.AGENT_STARTED, {**about, "version": release, "listen": listen, "phonenumbers": NUMBERING}
-            )
-            self._app.journal.append([started], Deadline.after_ms(_RECORD_MS))
-            degraded = self._scripts.degraded(Deadline.after_ms(_RECORD_MS))
-            write = self._log.warning if degraded else self._log.info
-            write(
-                logs.AGENT_STARTED,
-                **about,
-                version=release,
-                listen=listen,
-                metrics=measured,
-                head=self._head(),
-                degraded=degraded,
-            )
-            if exposed := exposed_key(self._app.settings.journal.key_path):
-                self._log.warning(logs.KEY_EXPOSED, why=exposed)
-            drain.start()
-            keeper.start()
-            while signal.sigtimedwait(STOP_SIGNALS, _ANCHOR_EVERY_S) is None:
-                self._log.info(logs.JOURNAL_ANCHORED, head=self._head())
-            self._log.info(logs.AGENT_STOPPING, **about)
-            self._ending.set()
-            clean = self._server.stop(self._app.settings.agi.shutdown_grace_ms / 1000)
-            drain.join()
-            keeper.stop()
-            self._record_stop({**about, "clean": clean})
+            self._record_start(about, f"{host}:{port}")
+            self._upkeep.start()
+            lists.start()
+            self._watchdog.start()
+            end = self._wait_for_end()
+            clean = self._wind_up(end, about)
+            self._upkeep.join()
+            lists.stop()
+            self._record_stop({**about, "clean": clean, "why": end.why})
         finally:
             self._ending.set()
+            self._watchdog.stop()
             self._server.stop(0)
-            keeper.stop()
-        return self._code or int(not clean)
+            lists.stop()
+        return end.code or (0 if clean else 1)
+
+    def _record_start(self, about: dict[str, JsonValue], listen: str) -> None:
+        """Record that it listens, log it, and let everyone know: the service manager and the process before."""
+        release = version("bel-me-niet-agent")
+        started = {**about, "version": release, "listen": listen, "phonenumbers": NUMBERING}
+        self._app.journal.append([Event(EventType.AGENT_STARTED, started)], Deadline.after_ms(time_limits.RECORD_MS))
+        degraded = self._scripts.degraded(Deadline.after_ms(time_limits.RECORD_MS))
+        write = self._log.warning if degraded else self._log.info
+        write(
+            logs.AGENT_STARTED,
+            **about,
+            version=release,
+            listen=listen,
+            metrics=self._metrics_server.address if self._metrics_server else None,
+            head=self._head(),
+            degraded=degraded,
+        )
+        if exposed := exposed_key(self._app.settings.journal.key_path):
+            self._log.warning(logs.KEY_EXPOSED, why=exposed)
+        took_over = (f"MAINPID={os.getpid()}",) if self._inheritance.is_there else ()
+        self._manager.say(*took_over, "READY=1", f"STATUS=Screening on {listen}")
+        self._inheritance.say_listening()
+
+    def _wait_for_end(self) -> _End:
+        while self._end is None:
+            number = signals.wait(time_limits.ANCHOR_EVERY_S)
+            if number is None:
+                self._log.info(logs.JOURNAL_ANCHORED, head=self._head())
+            else:
+                self._heed(number)
+        return self._end
+
+    def _heed(self, number: int) -> None:
+        name = signals.name_of(number)
+        match signals.MEANINGS[number]:
+            case signals.Asked.STOP:
+                self._decide(_End(code=0, why=name, grace_s=self._grace_s))
+            case signals.Asked.HAND_OVER if not self._manager.is_there:
+                self._log.warning(logs.SIGNAL_IGNORED, signal=name, why="no service manager follows a successor")
+            case signals.Asked.HAND_OVER:
+                self._start_successor()
+            case signals.Asked.NOTHING:
+                self._log.warning(logs.SIGNAL_IGNORED, signal=name, why="it asks for nothing")
+            case signals.Asked.LOOK:
+                pass
+
+    def _start_successor(self) -> None:
+        settings = self._app.settings
+        sockets = {"agi": (self._server.listener, settings.agi.listen)}
+        if self._metrics_server is not None and settings.metrics.listen is not None:
+            sockets["metrics"] = (self._metrics_server.listener, settings.metrics.listen)
+        self._succession.begin(sockets)
+
+    def _hand_over(self, successor: int) -> None:
+        self._watchdog.rest()
+        grace_s = self._app.settings.agi.handover_minutes * 60
+        self._decide(_End(code=0, why=f"process {successor} took over", grace_s=grace_s, handed_over=True))
+        signals.wake()
+
+    def _wind_up(self, end: _End, about: dict[str, JsonValue]) -> bool:
+        """Close the door at once, and let sessions end within the grace; True when all have ended."""
+        write = self._log.error if end.code else self._log.info
+        write(logs.AGENT_STOPPING, **about, why=end.why)
+        if not end.handed_over:
+            self._manager.say("STOPPING=1")
+            self._succession.give_up()
+        self._ending.set()
+        until = self._last_resort.set(monotonic() + end.grace_s, end.code)
+        self._server.close_door(time_limits.DOOR_S)
+        if self._metrics_server is not None:
+            self._metrics_server.stop()
+        while not self._server.is_over(0) and monotonic() < until:
+            number = signals.wait(time_limits.SIGNAL_LOOK_S)
+            if number is not None and signals.MEANINGS[number] is signals.Asked.STOP:
+                until = self._last_resort.set(min(until, monotonic() + self._grace_s), end.code)
+        return self._server.stop(0)
 
     @contextmanager
-    def _measured(self) -> Iterator[str | None]:
-        """``/metrics`` for the time of the block; where it listens."""
+    def _measured(self) -> Iterator[None]:
+        """``/metrics`` for the time of the block."""
         listen, metrics = self._app.settings.metrics.listen, self._metrics
         if listen is None or metrics is None:
-            yield None
+            yield
             return
         try:
-            server = MetricsServer(listen, metrics.registry)
+            server = MetricsServer(listen, metrics.registry, self._inheritance.listener("metrics", listen))
         except OSError as error:
-            raise _cannot_listen(listen, "metrics.listen", error) from error
-        state = StateCollector(service_state(self._app).read, lambda: self._app.journal.unwritten, metrics.errors.inc)
+            raise cannot_listen(listen, "metrics.listen", error) from error
+        unwritten = lambda: self._app.journal.unwritten  # noqa: E731  # as short as it is
+        state = StateCollector(service_state(self._app).read, unwritten, self._lines_dropped, metrics.errors.inc)
         metrics.registry.register(state)
+        self._metrics_server = server
         try:
             server.start()
-            yield server.address
+            yield
         finally:
             server.stop()
             state.close()
+
+    def _short(self, handle: Handler) -> Script:
+        """A script that is answered within ``agi.deadline_ms``."""
+        agi = self._app.settings.agi
+        limit_ms = time_limits.STUCK_DEADLINES * agi.deadline_ms + agi.read_timeout_ms
+        return Script(handle=handle, deadline_ms=agi.deadline_ms, limit_s=limit_ms / 1000 + time_limits.STUCK_MARGIN_S)
+
+    def _finish(self, handle: Handler) -> Script:
+        """A script at the end of a leg, which may wait until its record is on disk."""
+        return Script(handle=self._seen(handle), long=True, limit_s=time_limits.FINISH_LIMIT_S)
+
+    def _answer_pulse(self, request: AgiRequest, channel: AgiChannel, due: float) -> None:
+        """Show that a worker answers, and does not hang at what calls need."""
+        self._scripts.degraded(Deadline(due))
+        channel.noop()
 
     def _seen(self, handle: Handler) -> Handler:
         """``handle``, counted while it is at work."""
@@ -184,7 +288,7 @@ class Service:
 
     def _record_stop(self, about: dict[str, JsonValue]) -> None:
         try:
-            self._app.journal.append([Event(EventType.AGENT_STOPPED, about)], Deadline.after_ms(_RECORD_MS))
+            self._app.journal.append([Event(EventType.AGENT_STOPPED, about)], Deadline.after_ms(time_limits.RECORD_MS))
         except JournalUnavailable as error:
             self._log.error(logs.AGENT_STOPPED, failure=str(error), **about)
         else:
@@ -196,53 +300,6 @@ class Service:
             return str(self._app.journal.head())
         except JournalUnavailable:
             return None
-
-    def _keep_drained(self) -> None:
-        """Apply what a screening, another process or an outage of Redis left to be applied."""
-        blocked, look_at = False, monotonic() + _CLOSE_EVERY_S
-        while not self._ending.wait(_DRAIN_EVERY_S):
-            try:
-                self._app.journal.require_in_place()
-                self._keep_clock()
-                applied = self._app.outbox.drain()
-                if monotonic() >= look_at:
-                    look_at = monotonic() + _CLOSE_EVERY_S
-                    missed = self._app.finishing.close_open(Deadline.after_ms(_RECORD_MS))
-                    for (result, ended), count in missed.items():
-                        self._log.warning(logs.NOTICE_MISSED, count=count, ended=ended)
-                        self._app.watch.notices_played(result, ended, count)
-                    if closed := self._app.finishing.close_books(Deadline.after_ms(_RECORD_MS)):
-                        self._log.warning(logs.CALLS_CLOSED, count=closed)
-                        self._app.watch.calls_closed(closed)
-                    for profile in PROFILES.values():
-                        if freed := self._app.registers.tidy(profile):
-                            self._log.info(logs.GENERATION_FREED, profile=profile.key, generations=freed)
-            except JournalReplaced as error:
-                self._log.error(logs.JOURNAL_REPLACED, why=str(error))
-                self._end(START_AGAIN)
-                return
-            except Exception as error:  # noqa: BLE001  # this thread must outlive whatever it meets
-                if not blocked:
-                    self._log.error(logs.OUTBOX_BLOCKED, why=str(error), exc_info=not isinstance(error, BmnError))
-                blocked = True
-            else:
-                if applied or blocked:
-                    self._log.info(logs.OUTBOX_DRAINED, applied=applied)
-                blocked = False
-
-    def _keep_clock(self) -> None:
-        """Let calls go on when the system vouches for a clock that is behind; else say once what is wrong."""
-        problem = self._app.clock_keeping.problem()
-        if problem and self._app.clock_keeping.settle(Deadline.after_ms(_RECORD_MS)):
-            self._log.warning(logs.CLOCK_JUMPED, why=problem)
-        elif problem and not self._clock_unsound:
-            self._log.error(logs.CLOCK_UNSOUND, why=problem)
-        self._clock_unsound = bool(problem)
-
-    def _end(self, code: int) -> None:
-        """Stop as after a signal, and leave with ``code``. For any thread."""
-        self._code = code
-        signal.pthread_kill(self._main, signal.SIGTERM)
 
     def _overloaded(self, request: AgiRequest, channel: AgiChannel) -> None:
         if request.script == names.SCRIPT_SCREEN:  # the others may go without an answer

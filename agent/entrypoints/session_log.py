@@ -30,6 +30,10 @@ def session_observer(log: FilteringBoundLogger, watch: Watch) -> Observer:
         log.error(logs.REQUEST_FAILED, script=request.script, uniqueid=request.uniqueid, exc_info=error)
         watch.request_failed(request.script)
 
+    def stuck(script: str, where: str) -> None:
+        log.error(logs.WORKER_STUCK, script=script, where=where)
+        watch.worker_stuck()
+
     def accept_failed(error: OSError) -> None:
         log.error(logs.ACCEPT_FAILED, why=str(error))
         watch.accept_failed()
@@ -45,5 +49,6 @@ def session_observer(log: FilteringBoundLogger, watch: Watch) -> Observer:
         session_timed_out=lambda peer, request: aborted(Abort.TIME_OUT, peer, request),
         protocol_violated=violated,
         request_failed=failed,
+        worker_stuck=stuck,
         accept_failed=accept_failed,
     )

@@ -13,8 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from deploy.lab.service_manager import Heir, ServiceManager, adopt_orphans
+
 START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 15.0
+_LOG_TIMEOUT_S = 2.0
+_LOG_QUIET_S = 0.1
 _UNMEASURED = {"BMN_METRICS__LISTEN": ""}
 
 
@@ -36,14 +40,18 @@ class AgentService:
 
     program: Sequence[str] = (str(Path(sys.executable).parent / "bmn"), "serve")
 
-    def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, directory: Path, environment: Mapping[str, str], manager: ServiceManager | None = None) -> None:
         """``environment`` is added to that of this process: BMN_CONFIG, BMN_REDIS_URL, BMN_AGI_LISTEN.
 
-        Without BMN_METRICS__LISTEN nothing is measured: several may run beside each other.
+        Without BMN_METRICS__LISTEN nothing is measured: several may run beside each other. With a ``manager`` it can
+        hand over.
         """
-        self.environment = dict(environment)
+        self.environment = {**environment, **(manager.environment if manager else {})}
         self.log_path = directory / "agent.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._manager = manager
+        self._process: subprocess.Popen[bytes] | Heir | None = None
+        self._before: list[subprocess.Popen[bytes] | Heir] = []
+        """Those that have handed over."""
 
     @property
     def pid(self) -> int:
@@ -58,11 +66,13 @@ class AgentService:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._wait_for_quiet()  # what a killed process has not written is lost
         self.kill()
 
     def start(self) -> None:
         """Start it and wait until it says that it listens. Raises ``RuntimeError`` with its log when it does not."""
-        seen = len(self.log("agent.started"))
+        seen = len(self._entries("agent.started"))
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 self.program,
@@ -72,16 +82,37 @@ class AgentService:
                 stderr=log,
             )
         deadline = time.monotonic() + START_TIMEOUT_S
-        while len(self.log("agent.started")) == seen:
+        while len(self._entries("agent.started")) == seen:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise RuntimeError(f"bmn serve did not start: {self.log_path.read_text()[-1000:]}")
             time.sleep(0.01)
 
+    def hand_over(self) -> subprocess.Popen[bytes] | Heir:
+        """Have it hand over to a successor (SIGHUP), which this object stands for then; the process before."""
+        assert self._manager is not None
+        assert self._process is not None
+        adopt_orphans()
+        before = self._process
+        self.send(signal.SIGHUP)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while (main := self._manager.main_pid()) in (None, before.pid):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"bmn serve did not hand over: {self.log_path.read_text()[-1000:]}")
+            time.sleep(0.01)
+        assert main is not None
+        self._process = Heir(main)
+        self._before.append(before)
+        return before
+
+    def send(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def stop(self) -> int:
         """Ask it to stop, as a service manager does; returns its exit code."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
+        self.send(signal.SIGTERM)
         return self.ended()
 
     def ended(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
@@ -92,22 +123,41 @@ class AgentService:
         return code
 
     def kill(self) -> None:
-        """End it at once (SIGKILL), also when it is paused."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        """End it at once (SIGKILL), also when it is paused, and what it has taken over from."""
+        for process in (*self._before, self._process):  # parents first, for whom it is to tell of their children
+            if process is not None and process.poll() is None:
+                process.kill()
+                process.wait(STOP_TIMEOUT_S)
+        self._before.clear()
+        self._process = None
 
     def pause(self) -> None:
         """Make it silent: the kernel still accepts connections for it (SIGSTOP)."""
-        os.kill(self.pid, signal.SIGSTOP)
+        self.send(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Undo ``pause``."""
-        os.kill(self.pid, signal.SIGCONT)
+        self.send(signal.SIGCONT)
 
     def log(self, event: str | None = None) -> list[dict[str, Any]]:
-        """Every line it has logged, or those of one event."""
+        """Every line it has logged, or those of one event.
+
+        A session is over before it is logged, and lines gather for a moment: while the service runs, this waits until
+        no more come for a tenth of a second. Who must have a line waits for it.
+        """
+        if self._process is not None and self._process.poll() is None:
+            self._wait_for_quiet()
+        return self._entries(event)
+
+    def _wait_for_quiet(self) -> None:
+        size, quiet_since = -1, time.monotonic()
+        deadline = time.monotonic() + _LOG_TIMEOUT_S
+        while (now := time.monotonic()) < deadline and now - quiet_since < _LOG_QUIET_S:
+            if size != (size := self.log_path.stat().st_size if self.log_path.exists() else 0):
+                quiet_since = now
+            time.sleep(0.01)
+
+    def _entries(self, event: str | None) -> list[dict[str, Any]]:
         if not self.log_path.exists():
             return []
         text = self.log_path.read_text()

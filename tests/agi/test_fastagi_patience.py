@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from time import monotonic
 
 import pytest
@@ -37,15 +37,16 @@ def test_fifty_silent_connections_do_not_stop_screening(bench: Bench) -> None:
 
 
 def test_a_silent_connection_is_not_even_handed_out(bench: Bench) -> None:
-    """Else it would be dropped here, before the call, and reported: with no stall allowed and one worker."""
-    address = bench.start(limits=Limits(workers=1, stalled_sessions=0)).address
-    with closing(Peer(address)):
+    """Else it would be the one incomplete connection that there may be, and make the next one go."""
+    address = bench.start(limits=Limits(workers=1, half_open=1)).address
+    with closing(Peer(address)), closing(Peer(address)) as begun:
+        begun.fake.send("agi_network: yes\n")
         assert screen(address) == ALLOWED
         assert bench.seen.nothing()
 
 
 def test_silent_connections_that_the_kernel_hands_out_after_all_do_not_stop_screening(bench: Bench) -> None:
-    """After about a second they occupy a worker, for 50 ms each; then each is cut off after the read time-out."""
+    """After about a second they are incomplete connections like others; then each is cut off after the time-out."""
     address = bench.start(limits=Limits(workers=1, read_timeout_ms=300)).address
     with ExitStack() as peers:
         for _ in range(20):
@@ -54,9 +55,79 @@ def test_silent_connections_that_the_kernel_hands_out_after_all_do_not_stop_scre
         assert screen(address) == ALLOWED
 
 
+def test_half_requests_take_no_worker(bench: Bench) -> None:
+    """Two hundred of them on a pool of one, where none may keep a worker waiting for an answer either."""
+    address = bench.start(limits=Limits(workers=1, read_timeout_ms=60_000, stalled_sessions=0)).address
+    with ExitStack() as peers:
+        half = [peers.enter_context(closing(Peer(address))) for _ in range(200)]
+        for number, peer in enumerate(half):
+            peer.fake.send("".join(f"{line}\n" for line in environment("screen")[: 1 + number % 20]))
+        for _ in range(20):
+            assert screen(address) == ALLOWED
+        assert bench.seen.nothing()
+        assert {bench.threads.get(timeout=WAIT_S) for _ in range(20)} == {bench_thread(bench, address)}
+
+
+def test_a_half_request_is_served_once_it_is_whole(bench: Bench) -> None:
+    """By a worker that others use too; its time counts from when the last of it arrived."""
+    address = bench.start(limits=Limits(workers=1, read_timeout_ms=60_000)).address
+    with closing(Peer(address)) as peer:
+        peer.fake.send("agi_network: yes\n")
+        until(lambda: peer.waits_ms() > 200)
+        assert screen(address) == ALLOWED
+        bench.due.get(timeout=WAIT_S)
+        peer.fake.send("\n".join([*environment("screen")[1:], "", ""]))
+        arrived = monotonic()
+        peer.fake.expect_variables(**ALLOWED).confirm().expect_end()
+    assert bench.due.get(timeout=WAIT_S) == pytest.approx(arrived + 1, abs=0.1)
+    assert len({bench.threads.get(timeout=WAIT_S) for _ in range(2)}) == 1
+
+
+def test_of_too_many_half_requests_the_oldest_goes(bench: Bench) -> None:
+    """However many come, what is whole is served; the others keep their place."""
+    address = bench.start(limits=Limits(workers=1, read_timeout_ms=60_000, half_open=3)).address
+    with ExitStack() as peers:
+        half = []
+        for _ in range(5):
+            half.append(peers.enter_context(closing(Peer(address))))
+            half[-1].fake.send("agi_network: yes\n")
+            assert screen(address) == ALLOWED  # so that they stand in this order
+        for peer in half[:2]:
+            peer.fake.expect_end()
+            assert bench.seen.next() == ("session_timed_out", ("127.0.0.1", None))
+        for peer in half[2:]:
+            peer.fake.send("\n".join([*environment("screen")[1:], "", ""]))
+            peer.fake.expect_variables(**ALLOWED).confirm().expect_end()
+
+
+def test_half_requests_are_cut_off_after_their_time_in_order(bench: Bench) -> None:
+    """From when they were accepted, whatever they send meanwhile."""
+    address = bench.start(limits=Limits(workers=1, read_timeout_ms=400)).address
+    with closing(Peer(address)) as peer:
+        peer.fake.send("agi_network: yes\n")
+        began = monotonic()
+        while peer.fake.is_silent():
+            with suppress(OSError):
+                peer.fake.send("x")
+            assert monotonic() - began < WAIT_S
+    assert bench.seen.next()[0] in ("session_timed_out", "protocol_violated")
+    assert screen(address) == ALLOWED
+
+
+def test_an_endless_environment_is_refused(bench: Bench) -> None:
+    """More than Asterisk ever sends, in lines that are each allowed."""
+    address = bench.start(limits=Limits(workers=1, read_timeout_ms=60_000)).address
+    with closing(Peer(address)) as peer:
+        with suppress(OSError):
+            for number in range(150):
+                peer.fake.send(f"agi_{number}: {'x' * 1000}\n")
+        assert bench.seen.next()[0] == "protocol_violated"
+    assert screen(address) == ALLOWED
+
+
 def test_dripping_peers_do_not_stop_screening(bench: Bench) -> None:
-    """One byte now and then keeps a worker for 100 ms at most."""
-    address = bench.start(limits=Limits(workers=1, read_timeout_ms=2000)).address
+    """One byte now and then costs microseconds."""
+    address = bench.start(limits=Limits(workers=1, read_timeout_ms=2000, stalled_sessions=0)).address
     ended = threading.Event()
     with ExitStack() as peers:
         dripping = [peers.enter_context(closing(Peer(address))) for _ in range(5)]
@@ -83,13 +154,26 @@ def test_above_the_bound_a_stalled_peer_is_dropped_at_once(bench: Bench) -> None
     address = bench.start(limits=Limits(workers=1, read_timeout_ms=60_000, stalled_sessions=1)).address
     with closing(Peer(address)) as first, closing(Peer(address)) as second:
         for peer in (first, second):
-            peer.fake.send("agi_network: yes\n")
-        assert bench.seen.next() == ("session_timed_out", ("127.0.0.1", None))
+            peer.fake.send_environment("screen")
+            peer.fake.expect_variables(**ALLOWED)
+        name, (peer_address, request) = bench.seen.next()
+        assert (name, peer_address, isinstance(request, AgiRequest)) == ("session_timed_out", "127.0.0.1", True)
         assert screen(address) == ALLOWED
         # The first goes on where it was, and its place is free again when it is done.
-        rest = "\n".join([*environment("screen")[1:], "", ""])
-        first.fake.send(rest)
-        first.fake.expect_variables(**ALLOWED).confirm().expect_end()
+        first.fake.send("200 result=1\n")
+        first.fake.expect_end()
+
+
+def test_whole_requests_that_nobody_waits_for_do_not_stop_screening(bench: Bench) -> None:
+    """The other half of a half request: an answer that is never confirmed. Four at a time on a pool of one."""
+    address = bench.start(limits=Limits(workers=1, read_timeout_ms=60_000)).address
+    with ExitStack() as peers:
+        for _ in range(10):
+            for _ in range(4):
+                peer = peers.enter_context(closing(Peer(address)))
+                peer.fake.send_environment("screen")
+            assert screen(address) == ALLOWED
+        assert bench.seen.nothing()
 
 
 def test_an_answer_that_never_comes_is_reported(bench: Bench) -> None:
@@ -215,6 +299,12 @@ class Peer:
     def close(self) -> None:
         """Drop the connection."""
         self.fake.hang_up()
+
+
+def bench_thread(bench: Bench, address: tuple[str, int]) -> threading.Thread:
+    """The worker that serves the next call."""
+    screen(address)
+    return bench.threads.get(timeout=WAIT_S)
 
 
 def served_long(address: tuple[str, int]) -> bool:

@@ -35,8 +35,8 @@ def test_how_far_a_notice_came_is_told_from_where_its_session_broke(
         for serial, (fault, step, result, ended, why) in enumerate(cells):
             with subtests.test(f"{fault} {step}"):
                 call = site.screen(f"06123499{serial:02d}", "energy", "agent-7")[names.BMN_CALL]
-                line = Line.connect(site.address, environment(names.SCRIPT_NOTICE, call))
                 aborted = len(site.agent.log("session.aborted"))
+                line = Line.connect(site.address, environment(names.SCRIPT_NOTICE, call))
                 run(line, next(one for one in FAULTS if one.name == fault), step)
                 (played,) = until(partial(site.records, f"type = 'notice.played' AND call = '{call}'"))
                 assert (played["result"], played["ended"]) == (result, ended)

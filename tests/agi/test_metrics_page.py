@@ -46,17 +46,6 @@ class MeasuredSite(Site):
             answer = client.getresponse()
             return answer.status, answer.read().decode()
 
-    def wait_for_a_place(self) -> None:
-        """Until a reader is served again."""
-        until(self._is_served, WAIT_S)
-
-    def _is_served(self) -> bool:
-        try:
-            self.get()
-        except (http.client.RemoteDisconnected, ConnectionResetError):
-            return False
-        return True
-
     def values(self, name: str) -> dict[tuple[str, ...], float]:
         """Every sample of that name that is not zero, by the values of its labels in the order of their names."""
         _, page = self.get()
@@ -144,6 +133,7 @@ def test_offers_notices_and_choices_are_counted(site: MeasuredSite) -> None:
         ("seller_optout", "consumer_key"): 1,
     }
     site.wait_for("bmn_choices_total", answers)
+    until(lambda: len(site.agent.log("call.finished")) == 3)
     levels = {line["call"]: line["level"] for line in site.agent.log("call.finished")}
     assert levels == {offered: "info", missed: "warning", voicemail: "info"}
 
@@ -216,21 +206,63 @@ def test_a_journal_that_is_locked_is_seen(site: MeasuredSite) -> None:
     site.wait_for("bmn_journal_unwritten_records", {})
 
 
-def test_readers_who_never_end_take_no_worker(tmp_path: Path, redis_url: str) -> None:
-    """More of them than there are workers and places: calls are screened as ever, and nothing is logged of it."""
-    site = MeasuredSite(tmp_path, redis_url, BMN_AGI__WORKERS="1")
-    site.load("0612345678\n")
-    with site.agent, ExitStack() as readers:
-        for _ in range(20):
+@pytest.mark.parametrize("said", [b"", b"GET /metr", b"GET /metrics HTTP/1.1\r\nHost: x\r\n"])
+def test_readers_who_are_idle_keep_nobody_from_reading(site: MeasuredSite, said: bytes) -> None:
+    """More of them than there are threads, and than may be incomplete at a time: the page is there at once."""
+    with ExitStack() as readers:
+        for _ in range(100):
             reader = readers.enter_context(closing(socket.create_connection(site.metrics_address, timeout=WAIT_S)))
-            reader.sendall(b"GET /metr")
-        for _ in range(10):
+            reader.sendall(said)
+            assert site.get()[0] == 200
+        for _ in range(5):
             assert site.screen("0612349999", "energy", "agent-1")["BMN_VERDICT"] == "allow"
-        site.wait_for_a_place()  # for they are let go after a while
-        readers.close()
-        site.wait_for("bmn_verdicts_total", {("energy", "not_registered", "allow"): 10})
-        assert site.agent.stop() == 0
-    assert "Traceback" not in site.agent.log_path.read_text()
+            assert site.get()[0] == 200
+
+
+def test_readers_who_do_not_take_the_page_keep_nobody_from_reading(site: MeasuredSite) -> None:
+    """It is on its way to each of them, and takes no thread."""
+    with ExitStack() as readers:
+        for _ in range(30):
+            reader = readers.enter_context(closing(socket.socket()))
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+            reader.settimeout(WAIT_S)
+            reader.connect(site.metrics_address)
+            reader.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert site.get()[0] == 200
+
+
+def test_an_idle_reader_is_let_go_after_a_while(site: MeasuredSite) -> None:
+    """And nothing is logged of it: the reader knows."""
+    with closing(socket.create_connection(site.metrics_address, timeout=WAIT_S)) as reader:
+        reader.sendall(b"GET /metr")
+        assert reader.recv(100) == b""
+    assert site.agent.log("session.aborted") == []
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        ("GET /metrics HTTP/1.0", 200),
+        ("GET /metrics?name[]=bmn_redis_up HTTP/1.1", 200),
+        ("POST /metrics HTTP/1.1", 405),
+        ("GET /metrics", 400),
+        ("GET /metrics SIP/2.0", 400),
+        ("\x16\x03\x01", 400),
+        ("GET /" + "x" * 10_000 + " HTTP/1.1", 400),
+    ],
+)
+def test_requests_of_every_kind_are_answered(site: MeasuredSite, request_line: str, status: int) -> None:
+    """With a status, a length and the end of the connection."""
+    with closing(socket.create_connection(site.metrics_address, timeout=WAIT_S)) as reader:
+        reader.sendall(f"{request_line}\r\nAccept-Encoding: gzip\r\n\r\n".encode("latin-1"))
+        answer = b""
+        while chunk := reader.recv(65536):
+            answer += chunk
+    head, _, body = answer.partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    assert int(lines[0].split()[1]) == status
+    assert f"Content-Length: {len(body)}" in lines
+    assert ("Content-Encoding: gzip" in lines) is (status == 200)
 
 
 def test_there_is_nothing_else_on_that_port(site: MeasuredSite) -> None:

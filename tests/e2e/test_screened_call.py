@@ -21,6 +21,7 @@ from deploy.lab.lab import INCLUDED_PHONE
 from tests.e2e.conftest import Site
 from tests.e2e.sound import read_wav, share_heard
 from tests.unit.test_phone_number import SPELLINGS
+from tests.waiting import until
 
 REGISTERED = "0612345678"
 REGISTER = """
@@ -341,7 +342,7 @@ def test_no_full_number_is_logged_or_sent_in_an_event(lab: Lab, site: Site) -> N
     site.load_register(REGISTER)
     blocked, _ = dial(lab, REGISTERED)
     dial(lab, FREE)
-    lines = site.agent.log("call.screened")
+    lines = until(lambda: len(site.agent.log("call.screened")) == 2 and site.agent.log("call.screened"))
     assert [line["reason"] for line in lines] == ["registered", "not_registered"]
     assert [line["number"] for line in lines] == ["061****678", "061****999"]
     text = site.agent.log_path.read_text()

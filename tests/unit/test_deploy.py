@@ -12,7 +12,9 @@ import pytest
 
 from agent.config import AgiSettings
 from agent.domain.registration import Due
+from agent.entrypoints import time_limits
 from agent.entrypoints.dashboard.server import GRACE_S
+from agent.entrypoints.watchdog import BEATS
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ("tests/run", "deploy/demo", "deploy/prepare", "deploy/lab/get-asterisk")
@@ -43,10 +45,22 @@ def filters_of(name: str) -> list[str]:
 
 
 def test_the_unit_leaves_sessions_time_to_end() -> None:
-    """What outlives TimeoutStopSec is killed: more than the grace of running sessions."""
+    """What outlives TimeoutStopSec is killed: more than the grace of running sessions, and all that comes after it."""
     service = unit_of("bmn.service")["Service"]
     assert service["ExecStart"].endswith("/.venv/bin/bmn serve")
-    assert int(service["TimeoutStopSec"]) * 1000 >= AgiSettings().shutdown_grace_ms + 5_000
+    needed_s = AgiSettings().shutdown_grace_ms / 1000 + time_limits.LAST_RESORT_S + 2 * time_limits.LOG_FLUSH_S
+    assert int(service["TimeoutStopSec"]) > needed_s
+
+
+def test_the_unit_is_one_of_a_service_that_says_how_it_is() -> None:
+    """Ready once it listens, reloaded by a successor that becomes the main process, ended when its workers hang."""
+    service = unit_of("bmn.service")["Service"]
+    assert (service["Type"], service["NotifyAccess"]) == ("notify", "all")
+    assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
+    assert service.get("KillMode") is None, "a process that still has dialogues is asked to stop, too"
+    assert "AF_UNIX" in service["RestrictAddressFamilies"]
+    a_short_session_s = AgiSettings().deadline_ms / 1000 + time_limits.WATCHDOG_TICK_S
+    assert int(service["WatchdogSec"]) > 3 * BEATS * a_short_session_s, "several signs may be late"
 
 
 def test_a_process_of_the_service_may_give_way_to_calls() -> None:
@@ -61,6 +75,7 @@ def test_the_purge_runs_every_night_with_no_more_rights_than_the_service() -> No
     assert purge["ExecStart"] == service["ExecStart"].replace("bmn serve", "bmn journal purge")
     own = {"Type", "ExecStart", "Nice", "IOSchedulingClass", "SystemCallFilter"}
     of_service = {"ExecStart", "Restart", "RestartSec", "TimeoutStopSec", "LimitNOFILE"}
+    of_service |= {"Type", "NotifyAccess", "TimeoutStartSec", "WatchdogSec", "ExecReload"}
     of_service |= {"ProtectClock", "SystemCallFilter"}
     assert {name: purge[name] for name in purge if name not in own} == {
         name: service[name] for name in service if name not in of_service

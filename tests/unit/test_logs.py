@@ -38,3 +38,34 @@ def test_a_traceback_shows_no_number(stream: type[io.StringIO], number: str) -> 
     assert "test_a_traceback_shows_no_number" in text
     assert number not in text
     assert "12345678" not in text.replace(" ", "").replace(".", "")
+
+
+class Broken(io.StringIO):
+    """A stream that nothing can be written to."""
+
+    def write(self, text: str) -> int:
+        """Fail as a full disk does."""
+        raise OSError("no space left on device")
+
+
+class Unspeakable:
+    """A value that cannot be shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("broken")
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Broken(), Terminal()])
+@pytest.mark.parametrize("value", ["text", Unspeakable(), "\ud800", {1: {2}}])
+def test_whoever_logs_never_hears_of_an_error(stream: io.StringIO, value: object) -> None:
+    """A line that cannot be made or written is dropped, and that is counted; the next one is there."""
+    dropped: list[int] = []
+    logs.configure("info", stream, dropped=lambda: dropped.append(1))
+    try:
+        logs.logger().error(logs.REQUEST_FAILED, value=value, exc_info=ValueError("x"))
+        logs.logger().bind(more=value).warning(logs.SCRIPT_UNKNOWN)
+    finally:
+        structlog.reset_defaults()
+    assert len(dropped) == (2 if isinstance(stream, Broken) or isinstance(value, Unspeakable) else 0)

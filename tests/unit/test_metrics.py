@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -220,3 +221,22 @@ def test_what_is_not_known_is_left_out() -> None:
     assert "bmn_redis_up 0.0" in page
     for name in ("bmn_register_age_seconds{", "bmn_register_loaded{", "bmn_outbox_lag", "bmn_registrations"):
         assert name not in page
+
+
+class Broken:
+    """An instrument that fails whatever is done with it."""
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError("broken")
+
+
+@pytest.mark.parametrize("name", [name for name in vars(Watch) if not name.startswith("_")])
+def test_nothing_that_is_counted_raises_into_a_call(name: str) -> None:
+    """Whatever it is told, and however broken: counting must not decide about a call. What went wrong is counted."""
+    metrics = make_metrics()
+    for attribute in set(vars(metrics)) - {"errors", "registry"}:
+        setattr(metrics, attribute, Broken())
+    parameters = list(inspect.signature(getattr(Watch, name)).parameters.values())[1:]
+    named = {one.name: object() for one in parameters if one.kind is one.KEYWORD_ONLY}
+    getattr(metrics, name)(*[object() for one in parameters if one.kind is not one.KEYWORD_ONLY], **named)
+    assert value(metrics, "bmn_metrics_errors_total") == 1
