@@ -177,8 +177,10 @@ class AgiScripts:
         try:
             left = self._app.finishing.left(call, who, leg, Deadline.after_ms(_FINISH_MS))
         except JournalUnavailable as error:
+            channel.end()
             self._log.error(logs.NOTICE_PLAYED, call=_unknown(call), failure=str(error))
             return
+        channel.end()
         if left is None:
             return
         self._watch.notices_played(NoticeResult.NOT_PLAYED, left.ended)

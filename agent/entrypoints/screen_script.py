@@ -154,6 +154,7 @@ class _Line:
         Raises ``AgiError`` when Asterisk did not confirm them, and what ``hung_up`` met, with nothing sent.
         """
         if self._lost is not None:
+            self._channel.end()
             raise self._lost
         sent = self._channel.commands_sent
         try:
@@ -169,6 +170,7 @@ class _Line:
         except AgiError as error:
             if self._channel.commands_sent > sent:
                 self.failure = _failure(error)
+            self._channel.end()
             raise
         self.failure = DeliveryFailure.HUNG_UP if self._channel.hung_up else None
         self._channel.end()
