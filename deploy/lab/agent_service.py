@@ -72,7 +72,7 @@ class AgentService:
 
     def start(self) -> None:
         """Start it and wait until it says that it listens. Raises ``RuntimeError`` with its log when it does not."""
-        seen = len(self._entries("agent.started"))
+        seen = len(self.logged("agent.started"))
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 self.program,
@@ -82,7 +82,7 @@ class AgentService:
                 stderr=log,
             )
         deadline = time.monotonic() + START_TIMEOUT_S
-        while len(self._entries("agent.started")) == seen:
+        while len(self.logged("agent.started")) == seen:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise RuntimeError(f"bmn serve did not start: {self.log_path.read_text()[-1000:]}")
@@ -104,6 +104,16 @@ class AgentService:
         self._process = Heir(main)
         self._before.append(before)
         return before
+
+    @property
+    def started(self) -> dict[str, Any]:
+        """The line in which this process says where it listens."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not (lines := [line for line in self.logged("agent.started") if line["pid"] == self.pid]):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"bmn serve does not say where it listens: {self.log_path.read_text()[-1000:]}")
+            time.sleep(0.01)
+        return lines[-1]
 
     def send(self, number: int) -> None:
         """Send it a signal."""
@@ -147,7 +157,7 @@ class AgentService:
         """
         if self._process is not None and self._process.poll() is None:
             self._wait_for_quiet()
-        return self._entries(event)
+        return self.logged(event)
 
     def _wait_for_quiet(self) -> None:
         size, quiet_since = -1, time.monotonic()
@@ -157,7 +167,8 @@ class AgentService:
                 quiet_since = now
             time.sleep(0.01)
 
-    def _entries(self, event: str | None) -> list[dict[str, Any]]:
+    def logged(self, event: str | None = None) -> list[dict[str, Any]]:
+        """The same, as far as it is written by now: for who waits for a line."""
         if not self.log_path.exists():
             return []
         text = self.log_path.read_text()

@@ -22,7 +22,7 @@ def test_sessions_that_go_no_further_starve_no_call(tmp_path: Path, redis_url: s
     site = Site(tmp_path, redis_url)
     site.load("0612345678\n")
     with site.agent, slow_peers(site.address, text, PER_SECOND):
-        until(lambda: site.agent.log("session.aborted"), 20)
+        until(lambda: site.agent.logged("session.aborted"), 20)
         with ThreadPoolExecutor(2) as lines:
             verdicts = lines.map(lambda _: site.screen("0612349999", "energy", "agent-7"), range(CALLS))
             assert Counter(verdict["BMN_REASON"] for verdict in verdicts) == {"not_registered": CALLS}

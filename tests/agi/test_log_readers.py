@@ -210,7 +210,7 @@ def test_the_upkeep_outlives_what_its_own_handlers_raise(tmp_path: Path, redis_u
     site.agent.program = [sys.executable, "-c", NASTY, "serve"]
     site.load("0612345678\n")
     with site.agent:
-        assert until(lambda: site.agent.log("outbox.drained"), WAIT_S)
+        assert until(lambda: site.agent.logged("outbox.drained"), WAIT_S)
         assert len(site.agent.log("thread.failed")) + len(site.agent.log("outbox.blocked")) == 1
 
 
@@ -233,6 +233,6 @@ def test_a_thread_that_dies_is_in_the_log_without_numbers(tmp_path: Path, redis_
     site = MeasuredSite(tmp_path, redis_url)
     site.agent.program = [sys.executable, "-c", BROKEN_THREAD, "serve"]
     with site.agent:
-        (line,) = until(lambda: site.agent.log("thread.failed"), WAIT_S)
+        (line,) = until(lambda: site.agent.logged("thread.failed"), WAIT_S)
         assert (line["thread"], "ValueError" in line["exception"]) == ("spare", True)
         assert "0612345678" not in site.agent.log_path.read_text()

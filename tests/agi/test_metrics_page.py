@@ -36,7 +36,7 @@ class MeasuredSite(Site):
     @property
     def metrics_address(self) -> tuple[str, int]:
         """Where it tells."""
-        host, port = self.agent.log("agent.started")[-1]["metrics"].split(":")
+        host, port = self.agent.started["metrics"].split(":")
         return host, int(port)
 
     def get(self, path: str = "/metrics") -> tuple[int, str]:
@@ -133,7 +133,7 @@ def test_offers_notices_and_choices_are_counted(site: MeasuredSite) -> None:
         ("seller_optout", "consumer_key"): 1,
     }
     site.wait_for("bmn_choices_total", answers)
-    until(lambda: len(site.agent.log("call.finished")) == 3)
+    until(lambda: len(site.agent.logged("call.finished")) == 3)
     levels = {line["call"]: line["level"] for line in site.agent.log("call.finished")}
     assert levels == {offered: "info", missed: "warning", voicemail: "info"}
 

@@ -52,7 +52,7 @@ class Site:
     def address(self) -> tuple[str, int]:
         """Where it listens."""
         if self._listening is None or self._listening[0] != self.agent.pid:
-            host, port = self.agent.log("agent.started")[-1]["listen"].split(":")
+            host, port = self.agent.started["listen"].split(":")
             self._listening = (self.agent.pid, (host, int(port)))
         return self._listening[1]
 

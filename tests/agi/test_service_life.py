@@ -109,7 +109,7 @@ def test_a_hangup_of_a_terminal_or_of_logrotate_ends_nothing(tmp_path: Path, red
     site.load("0612345678\n")
     with site.agent:
         site.agent.send(signal.SIGHUP)
-        (line,) = until(lambda: site.agent.log("signal.ignored"))
+        (line,) = until(lambda: site.agent.logged("signal.ignored"))
         assert (line["signal"], line["why"]) == ("SIGHUP", "no service manager follows a successor")
         assert site.screen("0612349999", "energy", "agent-7")["BMN_VERDICT"] == "allow"
         assert site.agent.stop() == 0
@@ -153,8 +153,8 @@ def test_a_successor_takes_over_without_a_gap(site: MeasuredSite, manager: Servi
             before = site.agent.hand_over()
             until(lambda: seen["not_registered"] > 40 * (turn + 1), WAIT_S)  # noqa: B023
             assert before.poll() is None, "its dialogue is not over"
-            until(lambda: len(site.agent.log("agent.stopping")) == turn + 1)  # noqa: B023
-            assert site.agent.log("agent.stopping")[-1]["why"] == f"process {site.agent.pid} took over"
+            until(lambda: len(site.agent.logged("agent.stopping")) == turn + 1)  # noqa: B023
+            assert site.agent.logged("agent.stopping")[-1]["why"] == f"process {site.agent.pid} took over"
             choose(consumer)
             assert before.wait(WAIT_S) == 0
             assert site.values("bmn_notices_total") == {}, "the page is the successor's"
@@ -232,7 +232,7 @@ def test_a_successor_that_cannot_start_leaves_the_service_as_it_is(site: Measure
     path.write_text(good + "[agi]\nworkers = 0\n")
     first = site.agent.pid
     site.agent.send(signal.SIGHUP)
-    (line,) = until(lambda: site.agent.log("agent.handover_failed"), WAIT_S)
+    (line,) = until(lambda: site.agent.logged("agent.handover_failed"), WAIT_S)
     assert line["level"] == "error"
     assert line["why"].endswith("ended before it listened")
     assert "agi.workers" in site.agent.log_path.read_text()
@@ -267,7 +267,7 @@ def test_a_service_that_is_stopped_lets_another_serve_at_once(site: MeasuredSite
     }
     consumer = in_the_notice(site)
     site.agent.send(signal.SIGTERM)
-    until(lambda: site.agent.log("agent.stopping"), WAIT_S)
+    until(lambda: site.agent.logged("agent.stopping"), WAIT_S)
     other = MeasuredSite(site.folder, redis_url, **own)
     other.agent.log_path = site.folder / "other.log"
     with other.agent:

@@ -24,6 +24,7 @@ from tests.agi.test_service_life import in_the_notice
 from tests.waiting import until
 
 WAIT_S = 20.0
+SOON = {"BMN_AGI__SHUTDOWN_GRACE_MS": "100"}
 HANG = """
 import threading, time
 from agent.entrypoints import cli, time_limits
@@ -79,7 +80,7 @@ def test_workers_that_hang_are_replaced_until_half_of_them_do(tmp_path: Path, re
     site = patched(tmp_path, redis_url, HANG.format(deadlines=1, margin_s=0))
     with site.agent:
         first = hang(site, 1)
-        (line,) = until(lambda: site.agent.log("worker.stuck"), WAIT_S)
+        (line,) = until(lambda: site.agent.logged("worker.stuck"), WAIT_S)
         assert (line["script"], line["level"]) == ("screen", "error")
         assert "hang (<string>:" in line["where"]
         site.wait_for("bmn_agi_workers_stuck_total", {(): 1})
@@ -113,13 +114,15 @@ def test_a_process_that_was_paused_is_not_stuck(tmp_path: Path, redis_url: str) 
 
 def test_signs_of_life_are_given_while_the_pool_serves(tmp_path: Path, redis_url: str, manager: ServiceManager) -> None:
     """Again and again, also when Redis is away; none when all workers hang, and the log says so once."""
-    site = patched(tmp_path, redis_url, HANG.format(deadlines=1000, margin_s=1000), manager, WATCHDOG_USEC="900000")
+    site = patched(
+        tmp_path, redis_url, HANG.format(deadlines=1000, margin_s=1000), manager, WATCHDOG_USEC="900000", **SOON
+    )
     with site.agent:
         until(lambda: manager.count("WATCHDOG") >= 3, WAIT_S)
         calls = [hang(site, serial) for serial in range(4)]
-        until(lambda: site.agent.log("watchdog.withheld"), WAIT_S)
+        until(lambda: site.agent.logged("watchdog.withheld"), WAIT_S)
         given = manager.count("WATCHDOG")
-        pass_s(2.0)
+        pass_s(1.0)
         assert manager.count("WATCHDOG") == given
         assert len(site.agent.log("watchdog.withheld")) == 1
         site.agent.send(signal.SIGABRT)  # as the service manager does now
@@ -141,12 +144,12 @@ def test_only_one_of_two_processes_gives_signs_of_life(
     with site.agent:
         consumer = in_the_notice(site)
         before = site.agent.hand_over()
-        until(lambda: site.agent.log("agent.stopping"), WAIT_S)
+        until(lambda: site.agent.logged("agent.stopping"), WAIT_S)
         given = manager.count("WATCHDOG")
         until(lambda: manager.count("WATCHDOG") >= given + 3, WAIT_S)
         site.agent.pause()
         given = manager.count("WATCHDOG")
-        pass_s(2.0)
+        pass_s(1.0)
         assert manager.count("WATCHDOG") == given
         assert before.poll() is None
         site.agent.resume()
@@ -193,7 +196,7 @@ def test_nothing_is_imported_once_the_service_listens(tmp_path: Path, own_redis:
         assert site.get()[0] == 200
         own_redis.stop()
         site.screen("0612349999", "energy", "agent-7")
-        until(lambda: site.agent.log("outbox.blocked"), WAIT_S)
+        until(lambda: site.agent.logged("outbox.blocked"), WAIT_S)
         assert site.agent.stop() == 0
     assert json.loads(out.read_text()) == []
 
