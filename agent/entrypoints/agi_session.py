@@ -48,11 +48,13 @@ def read_request(channel: AgiChannel, peer: str, observer: Observer) -> AgiReque
     try:
         return channel.read_request()
     except AgiHangup:
-        observer.hung_up(peer, None)
+        report = partial(observer.hung_up, peer, None)
     except AgiTimeout:
-        observer.session_timed_out(peer, None)
+        report = partial(observer.session_timed_out, peer, None)
     except AgiProtocolError as error:
-        observer.protocol_violated(peer, None, error)
+        report = partial(observer.protocol_violated, peer, None, error)
+    channel.end()
+    report()
     return None
 
 

@@ -188,6 +188,66 @@ def test_a_classic_script_whose_stderr_is_full_answers_and_ends_well(tmp_path: P
     assert [record["verdict"] for record in site.records("type = 'call.screened'")] == ["allow"]
 
 
+HANGING_SINK = """
+import threading
+from agent.adapters.line_writer import LineWriter
+from agent.entrypoints import cli
+put = LineWriter.put
+def hang(self, text):
+    if '"agent.' not in text:
+        threading.Event().wait()
+    put(self, text)
+LineWriter.put = hang
+cli.main()
+"""
+
+
+def test_a_session_is_over_before_anything_is_logged_of_it(tmp_path: Path, redis_url: str) -> None:
+    """Of each script, and of each way in which a session goes wrong: whoever logs hangs, and Asterisk goes on."""
+    site = MeasuredSite(tmp_path, redis_url, BMN_AGI__WORKERS="32", BMN_AGI__SHUTDOWN_GRACE_MS="1")
+    site.agent.program = [sys.executable, "-c", HANGING_SINK, "serve"]
+    with site.agent:
+        with FakeAsterisk.call(site.address, names.SCRIPT_HEALTH) as asterisk:
+            asterisk.expect_variables(BMN_HEALTH="degraded").confirm()  # which is logged
+        site.load("0612345678\n")
+        call, passed_on = screened(site), screened(site)
+        for script, *arguments in (
+            (names.SCRIPT_KEY, call, "offered", names.CONNECTED),
+            (names.SCRIPT_NOTICE, call),
+            (names.SCRIPT_FINISH, call, "ANSWER", "12", "16", "2", "consumer"),
+            (names.SCRIPT_FINISH, passed_on, "ANSWER", "12", "16", "2", "transferred"),
+            (names.SCRIPT_LEFT, passed_on, "consumer"),
+            ("nonsense",),
+        ):
+            with FakeAsterisk.call(site.address, script, *arguments) as asterisk:
+                while asterisk.next_command():
+                    asterisk.send("200 result=0\n" if script == names.SCRIPT_NOTICE else "200 result=1\n")
+        recorded = Counter(record["call"] for record in site.records("type IN ('call.finished', 'notice.played')"))
+        assert recorded == {call: 2, passed_on: 2}, "each of them had something to say"
+        for reply in (
+            "510 Invalid or unknown command\n",
+            "511 Command Not Permitted on a dead channel\n",
+            "nonsense\n",
+        ):
+            with FakeAsterisk.call(site.address, names.SCRIPT_SCREEN, "0612349999", "energy", "agent-7") as asterisk:
+                asterisk.read_command()
+                asterisk.send(reply)
+                asterisk.expect_end()
+        for request in ("GET / HTTP/1.1\n\n", "agi_request: yes\n\n", "agi_network: yes\nnonsense\n\n"):
+            with FakeAsterisk.connect(site.address) as asterisk:
+                asterisk.send(request)
+                asterisk.expect_end()
+
+
+def screened(site: MeasuredSite) -> str:
+    """An allowed call; its id."""
+    with FakeAsterisk.call(site.address, names.SCRIPT_SCREEN, "0612349999", "energy", "agent-7") as asterisk:
+        command = asterisk.read_command()
+        asterisk.send("200 result=1\n")
+        asterisk.expect_end()
+    return command.strip('"').split(",")[-2]
+
+
 NASTY = """
 from agent.entrypoints import cli, service
 from agent.outbox import Outbox
