@@ -185,9 +185,9 @@ def test_nothing_is_imported_once_the_service_listens(tmp_path: Path, own_redis:
         consumer.hear("menu-acme", key="2")
         consumer.hang_up()
         finish(site, call, "ANSWER", "12", "16", "2", "consumer")
-        for script in ("health", "nonsense"):
-            with FakeAsterisk.call(site.address, script) as asterisk:
-                if script == "health":
+        for script, *arguments in ((names.SCRIPT_LEFT, call, "consumer"), (names.SCRIPT_HEALTH,), ("nonsense",)):
+            with FakeAsterisk.call(site.address, script, *arguments) as asterisk:
+                if script == names.SCRIPT_HEALTH:
                     asterisk.read_command()
                     asterisk.send("200 result=1\n")
         with FakeAsterisk.connect(site.address) as asterisk:
