@@ -220,9 +220,9 @@ def test_readers_who_are_idle_keep_nobody_from_reading(site: MeasuredSite, said:
 
 
 def test_readers_who_do_not_take_the_page_keep_nobody_from_reading(site: MeasuredSite) -> None:
-    """It is on its way to each of them, and takes no thread."""
+    """It is on its way to each of them, and takes no thread; else this would wait too long."""
     with ExitStack() as readers:
-        for _ in range(30):
+        for _ in range(60):
             reader = readers.enter_context(closing(socket.socket()))
             reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
             reader.settimeout(WAIT_S)
