@@ -44,7 +44,7 @@ class Observer:
 
 
 def read_request(channel: AgiChannel, peer: str, observer: Observer) -> AgiRequest | None:
-    """The request of a session that just opened; None, told to ``observer``, when there is none."""
+    """The request of a session that just opened; None when there is none: it has ended then, and ``observer`` hears."""
     try:
         return channel.read_request()
     except AgiHangup:

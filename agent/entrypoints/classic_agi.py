@@ -57,7 +57,7 @@ def run_classic(
         if request is None:
             return False
         if overdue is not None and monotonic() >= due:
-            observer.overloaded(request, round((monotonic() - began) * 1000))
+            waited_ms = round((monotonic() - began) * 1000)
             answer(
                 lambda: overdue(request, channel),
                 lambda: failed(request, channel),
@@ -66,6 +66,7 @@ def run_classic(
                 _PEER,
                 observer,
             )
+            observer.overloaded(request, waited_ms)
             return False
         return answer(
             lambda: handler(request, channel, due),

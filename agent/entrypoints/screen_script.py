@@ -151,7 +151,8 @@ class _Line:
     def tell(self, screened: Screened) -> None:
         """Set the variables of the verdict and end the session, so that nothing else holds up the call.
 
-        Raises ``AgiError`` when Asterisk did not confirm them, and what ``hung_up`` met, with nothing sent.
+        Raises ``AgiError`` when Asterisk did not confirm them, and what ``hung_up`` met, with nothing sent; the session
+        has ended then, too.
         """
         if self._lost is not None:
             self._channel.end()

@@ -127,7 +127,7 @@ def test_a_script_that_took_its_whole_time_to_start_blocks(site: Site, screen: C
     """A millisecond is over before Python has loaded anything; the reason is that of a machine that is too busy."""
     script = screen("0612349999", BMN_AGI__CLASSIC_DEADLINE_MS="1")
     assert run(script.line).line.confirmed["BMN_REASON"] == "overloaded"
-    assert script.log() == ["request.overdue", "call.screened"]
+    assert script.log() == ["call.screened", "request.overdue"]
     assert verdicts(site) == [("block", "overloaded")]
 
 
