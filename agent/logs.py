@@ -101,7 +101,7 @@ EVENTS: Final = {
     SIGNAL_IGNORED: "a signal came that asks for nothing here",
     SIGN_IN_ACCEPTED: "a user of the dashboard signed in",
     SIGN_IN_REFUSED: "somebody was not let in: a wrong name or password, or too many attempts",
-    THREAD_FAILED: "an unexpected error in a thread of the service; where it is one that is needed, it goes on",
+    THREAD_FAILED: "an unexpected error in a thread of the service, which goes on where needed; or it did not end",
     WATCHDOG_WITHHELD: "no worker answers the service itself, so the service manager is not told that all is well",
     WORKER_STUCK: "a session takes much longer than it ever may; another thread took the worker's place",
 }

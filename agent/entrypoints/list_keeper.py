@@ -14,7 +14,7 @@ _AFTER_ERROR_S = 1.0
 
 
 class ListKeeper:
-    """Works from ``start`` until ``ending`` is set; ``stop`` waits for that."""
+    """Works from ``start`` until ``ending`` is set."""
 
     def __init__(self, app: Application, ending: threading.Event) -> None:
         self._watch = app.watch
@@ -29,25 +29,38 @@ class ListKeeper:
         """Begin."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Wait for the thread, and end a process that loads a register: the next service begins it again."""
+    def stop(self, wait_s: float) -> bool:
+        """End the thread, and a process that loads a register: the next service begins it again.
+
+        False when the thread has not ended within ``wait_s``.
+        """
         self._ending.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(wait_s)
         self._repair.stop()
+        return not self._thread.is_alive()
 
     def _work(self) -> None:
         pause_s = 0.0
         while not self._ending.wait(pause_s):
             try:
-                pause_s = self._audit.step()
-                self._repair.step()
-                self._failed = False
+                pause_s = self._step()
             except Exception as error:  # noqa: BLE001  # this thread must outlive whatever it meets
+                self._log.error(logs.THREAD_FAILED, thread=self._thread.name, exc_info=error)
                 pause_s = _AFTER_ERROR_S
-                if not isinstance(error, BmnError) and not self._failed:  # the others are told by the drain
-                    self._log.error(logs.AUDIT_FAILED, why=str(error), exc_info=True)
-                    self._failed = True
+
+    def _step(self) -> float:
+        """Look at the next piece; how long to wait then, in seconds."""
+        try:
+            pause_s = self._audit.step()
+            self._repair.step()
+        except Exception as error:  # noqa: BLE001  # whatever it was, it is tried again
+            if not isinstance(error, BmnError) and not self._failed:  # the others are told by the drain
+                self._failed = True
+                self._log.error(logs.AUDIT_FAILED, why=str(error), exc_info=True)
+            return _AFTER_ERROR_S
+        self._failed = False
+        return pause_s
 
     def _tell_expiring(self, count: int) -> None:
         self._log.error(logs.LISTS_EXPIRING, count=count)

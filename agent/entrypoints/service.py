@@ -69,18 +69,19 @@ class Service:
         lines_dropped: Callable[[], int],
         inheritance: Inheritance,
         manager: ServiceManager,
-        last_resort: LastResort,
+        close_log: Callable[[], None],
     ) -> None:
         """``metrics`` must be what ``app`` tells what happens; without, nothing is told at ``metrics.listen``.
 
-        ``lines_dropped`` says how many lines the log has dropped.
+        ``lines_dropped`` says how many lines the log has dropped; ``close_log`` has those written that wait.
         """
         self._app = app
         self._lines_dropped = lines_dropped
         self._metrics = metrics
         self._inheritance = inheritance
         self._manager = manager
-        self._last_resort = last_resort
+        self._close_log = close_log
+        self._last_resort = LastResort(self._say_hung)
         self._log = logs.logger()
         self._deciding = threading.Lock()
         self._end: _End | None = None
@@ -150,14 +151,19 @@ class Service:
             self._watchdog.start()
             end = self._wait_for_end()
             clean = self._wind_up(end, about)
-            self._upkeep.join()
-            lists.stop()
+            until = monotonic() + time_limits.JOIN_S
+            for name, ended in (
+                ("outbox", self._upkeep.join(time_limits.JOIN_S)),
+                ("list-keeper", lists.stop(max(0.0, until - monotonic()))),
+            ):
+                if not ended:
+                    self._log.error(logs.THREAD_FAILED, thread=name, why="it did not end")
             self._record_stop({**about, "clean": clean, "why": end.why})
         finally:
             self._ending.set()
             self._watchdog.stop()
             self._server.stop(0)
-            lists.stop()
+            lists.stop(0)
         return end.code or (0 if clean else 1)
 
     def _record_start(self, about: dict[str, JsonValue], listen: str) -> None:
@@ -285,6 +291,12 @@ class Service:
                 watch.session_ended(request.script)
 
         return counted
+
+    def _say_hung(self) -> None:
+        """The last act of a process that does not come to its end by itself; its records are on disk by then."""
+        failure = f"it hung after its end was recorded; appends that wait for the disk: {self._app.journal.unwritten}"
+        self._log.error(logs.AGENT_STOPPED, pid=os.getpid(), clean=False, failure=failure)
+        self._close_log()
 
     def _record_stop(self, about: dict[str, JsonValue]) -> None:
         try:

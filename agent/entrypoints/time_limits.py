@@ -46,6 +46,8 @@ UPDATE_STEP_S: Final = 600.0
 """While the journal of an older version is brought up to date, its next step takes no longer."""
 SIGNAL_LOOK_S: Final = 0.02
 """How often a service that ends looks at its sessions and its signals."""
+JOIN_S: Final = 5.0
+"""For what is done beside the calls to end, before the end of the service is recorded."""
 LAST_RESORT_S: Final = 15.0
 """After its grace, a service that ends has so long for its records, and for what it promised to write later; then it
 ends without."""

@@ -37,9 +37,10 @@ class Upkeep:
         """Begin."""
         self._thread.start()
 
-    def join(self) -> None:
-        """Wait until what was begun is done."""
-        self._thread.join()
+    def join(self, wait_s: float) -> bool:
+        """Wait until what was begun is done; False when that took longer than ``wait_s``."""
+        self._thread.join(wait_s)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while not self._over and not self._ending.wait(time_limits.DRAIN_EVERY_S):

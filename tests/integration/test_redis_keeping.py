@@ -259,7 +259,7 @@ def keeper(app: Application, monkeypatch: pytest.MonkeyPatch) -> Iterator[ListKe
     keeper = ListKeeper(app, threading.Event())
     keeper.start()
     yield keeper
-    keeper.stop()
+    keeper.stop(10)
 
 
 def test_members_that_went_are_missed_by_the_next_round(app: Application, client: Any, keeper: ListKeeper) -> None:

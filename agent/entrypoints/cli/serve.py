@@ -18,7 +18,6 @@ from agent.bootstrap.service import metrics
 from agent.entrypoints import signals, time_limits
 from agent.entrypoints.cli import context, output
 from agent.entrypoints.handover import Inheritance
-from agent.entrypoints.last_resort import LastResort
 from agent.entrypoints.service import Service
 
 
@@ -51,7 +50,7 @@ def serve(listen: str | None) -> None:
                 lines_dropped=lambda: log.dropped,
                 inheritance=inheritance,
                 manager=manager,
-                last_resort=LastResort(log.close),
+                close_log=log.close,
             )
             code = service.run()
     sys.exit(code)
