@@ -10,12 +10,19 @@ import pty
 import signal
 import subprocess
 from datetime import date
+from importlib import import_module
 from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
 
 from agent.bootstrap import bootstrap
 from agent.config import load_settings
 from agent.domain.deadline import Deadline
 from agent.domain.model import DeliveryFailure
+from agent.entrypoints import cli
+from agent.entrypoints.cli import log_views
 from agent.screening import ScreenRequest
 from deploy.lab.agent_service import bmn
 from tests.integration.test_cli import BMN, Bmn, site
@@ -202,6 +209,27 @@ def test_following_the_log_shows_calls_as_they_happen(site: Bmn) -> None:
     follower.send_signal(signal.SIGINT)
     assert follower.communicate()[0] == ""
     assert follower.returncode == 0
+
+
+def test_whoever_interrupts_while_a_line_is_shown_has_not_failed_either(
+    site: Bmn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At whatever moment of following it comes."""
+    site("screen", "0612345678", "--campaign", "energy", code=1)
+    for name, value in site.environment.items():
+        monkeypatch.setenv(name, value)
+    show, shown = log_views.show_json, list[object]()
+
+    def interrupted(*arguments: Any) -> None:
+        shown.append(arguments)
+        if len(shown) == 2:
+            raise KeyboardInterrupt
+        show(*arguments)
+
+    monkeypatch.setattr(log_views, "show_json", interrupted)
+    monkeypatch.setattr(import_module("agent.entrypoints.cli.log")._Log, "following", lambda log: log.records(1))
+    done = CliRunner().invoke(cli.bmn, ["log", "--follow", "--json"])
+    assert (done.exit_code, len(shown)) == (0, 2)
 
 
 def test_a_verdict_that_was_not_confirmed_is_marked_beside_it(site: Bmn) -> None:

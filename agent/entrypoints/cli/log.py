@@ -137,7 +137,8 @@ def log(
         if not _show(records, show, log_file, view, masking) and not (as_csv or as_json):
             click.echo(f"nothing matches{_hint(config, chosen)}", err=True)
         if follow:
-            _show(log_file.following(), show, log_file, view, masking)
+            with suppress(KeyboardInterrupt):
+                _show(log_file.following(), show, log_file, view, masking)
 
 
 Found = tuple[Record, DeliveryFailure | None]
@@ -193,21 +194,18 @@ class _Log:
         self._upto = seq
 
     def following(self) -> Iterator[Found]:
-        """What is appended from now on, until the user interrupts."""
+        """What is appended from now on, without an end."""
         chosen = self._chosen
         if chosen.types == _SCREENED and chosen.wanted_reasons is None:
             chosen = replace(chosen, types=_SCREENED | {EventType.VERDICT_UNDELIVERED})
-        try:
-            while True:
-                with suppress(JournalReplaced):  # the new one is opened below
-                    for record, undelivered in self._after(self._upto, chosen):
-                        if not self._missing_offer or self._history.lacks_offer(record):
-                            yield record, undelivered
-                sys.stdout.flush()
-                time.sleep(_POLL_S)
-                self._reopen_replaced()
-        except KeyboardInterrupt:
-            return
+        while True:
+            with suppress(JournalReplaced):  # the new one is opened below
+                for record, undelivered in self._after(self._upto, chosen):
+                    if not self._missing_offer or self._history.lacks_offer(record):
+                        yield record, undelivered
+            sys.stdout.flush()
+            time.sleep(_POLL_S)
+            self._reopen_replaced()
 
     def _reopen_replaced(self) -> None:
         """Go on with the journal that is there now, when it is another file, or one that was set back."""
