@@ -157,13 +157,13 @@ def test_a_dialler_puts_consumers_into_a_queue(lab: Lab, site: Site) -> None:
     lab.pbx.ami.wait_for(
         lambda event: event.get("Command").startswith("STREAM FILE bmn/notice-"), since=near, what="the notice"
     )
+    assert ends(site, 1)[FIRST_E164] == {
+        "dialstatus": "ANSWER", "answered": True, "ended_by": "agent", "notice": "to_follow",
+    }  # fmt: skip
     consumer.hangs_up()
     consumer.wait_until_free()
     ((number, result, _),) = notices(site, 1)
     assert (number, result) == (FIRST_E164, "partial")
-    assert ends(site, 1)[FIRST_E164] == {
-        "dialstatus": "ANSWER", "answered": True, "ended_by": "agent", "notice": "to_follow",
-    }  # fmt: skip
 
 
 # --- ConfBridge
