@@ -112,10 +112,8 @@ class JournalWriter:
         self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._promised: deque[Entry] = deque()
         """Entries for later that an attempt has not brought to the disk; the thread's own."""
-        self._kept = 0
-        """The records of those."""
-        self._in_hand = 0
-        """Records that an attempt is at."""
+        self._counting = threading.Lock()
+        self._unwritten = 0
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
         self._thread.start()
 
@@ -126,16 +124,19 @@ class JournalWriter:
 
     @property
     def unwritten(self) -> int:
-        """How many records wait for the disk; an entry that was not looked at yet counts as one."""
-        return self._queue.qsize() + self._in_hand + self._kept
+        """How many records wait for the disk."""
+        return self._unwritten
 
     def put(self, entry: Entry) -> bool:
         """Queue ``entry``; False, and counted, when it is for later and too many of those wait already."""
-        if entry.later and (not self.alive or self.unwritten >= KEPT_FOR_LATER):
+        with self._counting:
+            taken = not entry.later or (self.alive and self._unwritten < KEPT_FOR_LATER)
+            if taken:
+                self._unwritten += len(entry.events)
+                self._queue.put(entry)
+        if not taken:
             self._watch.records_lost(len(entry.events))
-            return False
-        self._queue.put(entry)
-        return True
+        return taken
 
     def close(self) -> int:
         """Write what is queued, and try for a while what was promised; returns how many records did not get there.
@@ -144,21 +145,20 @@ class JournalWriter:
         """
         self._queue.put(None)
         self._thread.join(_LAST_TRY_S)
-        return self.unwritten if self.alive else 0
+        return self.unwritten
 
     def _run(self) -> None:
         """Take all that is queued, one transaction, one fsync, say so to everyone."""
         connection: sqlite3.Connection | None = None
         ending = False
-        while not ending or self._promised:
+        while not ending or self._promised or not self._queue.empty():
             batch, ending = self._next(ending=ending)
             if batch:
-                self._in_hand = _records_in(batch)
-                self._kept = _records_in(self._promised)
                 connection = self._written(connection, batch)
-                self._promised.extend(entry for entry in batch if entry.later and entry.may_be_tried_again)
-                self._kept = _records_in(self._promised)
-                self._in_hand = 0
+                kept = [entry for entry in batch if entry.later and entry.may_be_tried_again]
+                self._promised.extend(kept)
+                with self._counting:
+                    self._unwritten -= _records_in(batch) - _records_in(kept)
                 for entry in batch:
                     if not entry.later:
                         entry.done.release()
@@ -166,7 +166,7 @@ class JournalWriter:
             connection.close()
 
     def _next(self, *, ending: bool) -> tuple[list[Entry], bool]:
-        """The next batch, and whether the writer was told to stop."""
+        """The next batch, and whether the writer was told to stop: what is queued by then is written."""
         batch: list[Entry] = []
         try:
             entry = self._queue.get(timeout=_RETRY_S if self._promised else None)
@@ -175,7 +175,7 @@ class JournalWriter:
                     ending = True
                 else:
                     batch.append(entry)
-                if ending or len(batch) >= _BATCH:
+                if len(batch) >= _BATCH:
                     break
                 entry = self._queue.get_nowait()
         except queue.Empty:

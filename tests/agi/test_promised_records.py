@@ -6,6 +6,7 @@ import json
 import signal
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -152,6 +153,28 @@ def test_what_was_promised_first_is_on_record_first(journal: SqliteJournal, monk
     until(lambda: journal.unwritten == 0)
     assert [record.body["number"] for record in journal.records()] == [f"+3161234000{place}" for place in (1, 2, 3)]
     assert tries == [1, 2]
+
+
+def test_what_is_promised_while_the_journal_is_closed_is_written_too(
+    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was accepted, so it must not stay behind the word that ends the writer."""
+    commit, waiting, go = journal._writer._commit, threading.Event(), threading.Event()
+
+    def held(connection: sqlite3.Connection, batch: Any) -> int:
+        waiting.set()
+        assert go.wait(10)
+        return commit(connection, batch)
+
+    monkeypatch.setattr(journal._writer, "_commit", held)
+    assert journal.append_later([an_event(1)])
+    assert waiting.wait(10)
+    journal._writer._queue.put(None)
+    assert journal.append_later([an_event(2), an_event(3)])
+    assert journal.unwritten == 3
+    go.set()
+    assert journal._writer.close() == 0
+    assert len(list(journal.records())) == 3
 
 
 def test_no_more_is_promised_than_can_be_kept(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
