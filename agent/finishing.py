@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -35,6 +37,7 @@ NOTICE_WITHIN: Final = ENDED_WITHIN + timedelta(minutes=15)
 consumer was passed on to does. Who leaves before it is reported at once."""
 _NOTICE_LASTS: Final = timedelta(minutes=15)
 """No notice takes longer: one that has begun, and of which nothing else is on record by then, was cut off."""
+_END_LOOK_S: Final = 0.05
 _CLOSED_AT_ONCE: Final = 200
 _LOOKED_BACK: Final = timedelta(days=7)
 """By a process that has just started; it goes on from there."""
@@ -153,18 +156,19 @@ class Finishing:
         by then, was cut off with this system: some of it may have been heard, and none is known to have been.
         """
         now = self._clock()
-        unfollowed = self._stories(self._calls.unfollowed(*self._never_began.span(now)))
-        never_began = [_not_played(story, story.uniqueid, NoticeEnd.NEVER_BEGAN) for story in unfollowed]
-        cut_off = [_cut_off(story) for story in self._stories(self._calls.cut_off(*self._cut_off.span(now)))]
-        if never_began or cut_off:
-            self._journal.append([*never_began, *cut_off], deadline)
+        counts: Counter[tuple[NoticeResult, NoticeEnd]] = Counter()
+        for story in self._stories(self._calls.unfollowed(*self._never_began.span(now))):
+            never_began = _not_played(story, story.uniqueid, NoticeEnd.NEVER_BEGAN)
+            with contextlib.suppress(PremiseOutdated):  # it began just now, or somebody else said so
+                self._journal.append([never_began], deadline, _unheard(story.call))
+                counts[NoticeResult.NOT_PLAYED, NoticeEnd.NEVER_BEGAN] += 1
+        for story in self._stories(self._calls.cut_off(*self._cut_off.span(now))):
+            with contextlib.suppress(PremiseOutdated):  # how far it came was recorded just now
+                self._journal.append([_cut_off(story)], deadline, _without(story.call, EventType.NOTICE_PLAYED))
+                counts[NoticeResult.PARTIAL, NoticeEnd.AGENT_LOST] += 1
         self._never_began.looked(now)
         self._cut_off.looked(now)
-        counts = {
-            (NoticeResult.NOT_PLAYED, NoticeEnd.NEVER_BEGAN): len(never_began),
-            (NoticeResult.PARTIAL, NoticeEnd.AGENT_LOST): len(cut_off),
-        }
-        return {what: count for what, count in counts.items() if count}
+        return counts
 
     def _stories(self, calls: Iterable[str]) -> list[CallStory]:
         return [story for call in calls if (story := CallStory.of(self._calls.of_call(call))) is not None]
@@ -188,7 +192,7 @@ class Finishing:
         events = [_event(finished, report)]
         if finished.past_notice is not None:
             events.insert(0, _not_played(story, report.uniqueid, finished.past_notice))
-        premise = None if story.finished else Premise(upto=0, unfinished=report.call)
+        premise = None if story.finished else _without(report.call, EventType.CALL_FINISHED)
         try:
             self._journal.append(events, deadline, premise)
         except PremiseOutdated:
@@ -201,20 +205,24 @@ class Finishing:
     def left(self, call: str, who: str, uniqueid: str, deadline: Deadline) -> Left | None:
         """Record that the consumer's leg ended with the notice still to follow; None when that is not so.
 
-        ``who`` is ``cut_off``, or else the consumer. Raises ``JournalUnavailable``.
+        The end of the agent's part may be on its way, when both hung up at once: it is waited for. ``who`` is
+        ``cut_off``, or else the consumer. Raises ``JournalUnavailable``.
         """
         story = CallStory.of(self._calls.of_call(call))
+        while story is not None and story.number is not None and story.finished is None and deadline.remaining_s() > 0:
+            time.sleep(_END_LOOK_S)
+            story = CallStory.of(self._calls.of_call(call))
         if story is None or story.finished is None or story.finished.body["notice"] != NOTICE_TO_FOLLOW:
-            return None
-        if story.notice_begun is not None or story.notice_result is not None:
             return None
         passed_on = story.finished.body["ended_by"] == EndedBy.TRANSFERRED
         left = Left(story=story, ended=NoticeEnd.TRANSFERRED if passed_on else _gone(who))
         event = _not_played(story, uniqueid, left.ended)
         try:
-            self._journal.append([event], deadline)
+            self._journal.append([event], deadline, _unheard(call))
+        except PremiseOutdated:
+            return None
         except JournalUnavailable:
-            self._journal.append_later([event])
+            self._journal.append_later([event], _unheard(call))
             raise
         return left
 
@@ -236,7 +244,7 @@ class Finishing:
                 notice=_notice_unless_known(story),
             )
             with contextlib.suppress(PremiseOutdated):  # its end came just now
-                self._journal.append([_event(finished)], deadline, Premise(upto=0, unfinished=call))
+                self._journal.append([_event(finished)], deadline, _without(call, EventType.CALL_FINISHED))
                 closed += 1
         return closed
 
@@ -271,6 +279,15 @@ def _notice_unless_known(story: CallStory) -> str:
     if story.notice is not Notice.REQUIRED:
         return NOTICE_NOT_DUE
     return NOTICE_UNKNOWN if story.notice_result is None else story.notice_result
+
+
+def _without(call: str, *kinds: EventType) -> Premise:
+    return Premise(upto=0, call=call, without=kinds)
+
+
+def _unheard(call: str) -> Premise:
+    """Its notice has not begun, and nobody has said yet that it will not."""
+    return _without(call, EventType.NOTICE_BEGUN, EventType.NOTICE_PLAYED)
 
 
 def _not_played(story: CallStory, uniqueid: str, why: NoticeEnd) -> Event:

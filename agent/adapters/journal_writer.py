@@ -37,6 +37,8 @@ _RETRY_S: Final = 0.25
 _LAST_TRY_S: Final = 5.0
 """How long a process that ends waits for what it promised: more than ``BUSY_MS``."""
 _RESTRICTING: Final = ", ".join(f"'{name}'" for name in sorted(RESTRICTING))
+ONCE_A_CALL: Final = frozenset({EventType.CALL_FINISHED, EventType.NOTICE_BEGUN, EventType.NOTICE_PLAYED})
+"""What a premise may exclude of a call."""
 _REGISTER: Final = ", ".join(f"'{name}'" for name in sorted(REGISTER_CHANGES))
 
 
@@ -49,7 +51,7 @@ class Sealed:
     body: str
     digest: bytes
     news: tuple[str, str] | None
-    """What a premise may exclude: ``number``, ``profile`` or ``finished``, and which."""
+    """What a premise may exclude: ``number``, ``profile`` or the type of a record of a call, and which."""
 
     @classmethod
     def of(cls, event: Event) -> Sealed:
@@ -68,7 +70,7 @@ def _news(event: Event) -> tuple[str, str] | None:
         return "number", str(event.body["number"])
     if event.type in REGISTER_CHANGES:
         return "profile", str(event.body["profile"])
-    return ("finished", str(event.body["call"])) if event.type is EventType.CALL_FINISHED else None
+    return (event.type, str(event.body["call"])) if event.type in ONCE_A_CALL else None
 
 
 @dataclass(slots=True)
@@ -267,9 +269,8 @@ def _is_outdated(connection: sqlite3.Connection, premise: Premise, watermark: in
 
     ``watermark`` is the last record that may turn an allow into a block, those of this batch included.
     """
-    if premise.unfinished is not None and (
-        ("finished", premise.unfinished) in news
-        or _any(connection, _ENDED, EventType.CALL_FINISHED, premise.unfinished)
+    if premise.call is not None and any(
+        (kind, premise.call) in news or _any(connection, _OF_CALL, kind, premise.call) for kind in premise.without
     ):
         return True
     if watermark <= premise.upto:
@@ -289,7 +290,7 @@ def _any(connection: sqlite3.Connection, query: str, *parameters: object) -> boo
 
 _INSERT: Final = "INSERT INTO records (seq, at, type, salt, body, digest, link) VALUES (?, ?, ?, ?, ?, ?, ?)"
 # By the indexes on call and number: the one on types would walk through all records of a type.
-_ENDED: Final = "SELECT 1 FROM records WHERE +type = ? AND call = ? LIMIT 1"
+_OF_CALL: Final = "SELECT 1 FROM records WHERE +type = ? AND call = ? LIMIT 1"
 _RESTRICTED: Final = f"SELECT 1 FROM records WHERE number = ? AND seq > ? AND +type IN ({_RESTRICTING}) LIMIT 1"
 # A body that was purged may have been of any profile.
 _REGISTER_CHANGED: Final = (

@@ -6,7 +6,10 @@ knew, and the writer refuses it, under the lock that orders all records, when th
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+
+from agent.domain.journal_events import EventType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,5 +22,7 @@ class Premise:
     """E.164: no later record restricts this number (``RESTRICTING`` of ``agent.domain.journal_events``)."""
     profile: str | None = None
     """No later record changes which load of this profile's register is in force."""
-    unfinished: str | None = None
-    """This call has no ``call.finished``, whenever that was written."""
+    call: str | None = None
+    """Of this call there is no record ``without`` names, whenever that was written."""
+    without: Collection[EventType] = ()
+    """``call.finished``, ``notice.begun`` and ``notice.played`` are what may stand here."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from copy import copy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent.bootstrap import Application
 from agent.domain.call_story import NoticeResult
+from agent.domain.deadline import Deadline
 from agent.domain.journal_events import EventType
 from agent.domain.ports import Sound
-from agent.finishing import NOTICE_WITHIN
+from agent.finishing import NOTICE_WITHIN, Finishing
 from agent.notices import NoticeEnd, notice_begun, notice_played
 from deploy.lab.agent_service import bmn
 from tests.integration.test_choices import bodies, call, finish, loaded, press, soon
@@ -68,7 +71,7 @@ def test_a_consumer_who_leaves_before_the_notice_that_was_to_follow(
 ) -> None:
     """On record at once, with why, and once."""
     call_id = call(loaded)
-    assert loaded.finishing.left(call_id, who, "1.9", soon()) is None, "the agent's side is not over"
+    assert loaded.finishing.left(call_id, who, "1.9", Deadline.after_ms(60)) is None, "the agent's side is not over"
     finish(loaded, call_id, ended_by)
     left = loaded.finishing.left(call_id, who, "1.9", soon())
     assert left is not None
@@ -76,6 +79,58 @@ def test_a_consumer_who_leaves_before_the_notice_that_was_to_follow(
     assert loaded.finishing.left(call_id, who, "1.9", soon()) is None
     (played,) = bodies(loaded, EventType.NOTICE_PLAYED)
     assert (played["result"], played["ended"], played["uniqueid"]) == ("not_played", ended, "1.9")
+
+
+def test_a_leg_that_ended_waits_for_the_end_of_the_agents_part(
+    loaded: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both hung up at once, and the consumer's end came here first: it is on record as soon as the other one is."""
+    call_id, looks = call(loaded), []
+    of_call = loaded.finishing._calls.of_call
+
+    def late(name: str) -> Any:
+        found = of_call(name)
+        looks.append(name)
+        if len(looks) == 2:
+            finish(loaded, call_id)
+        return found
+
+    monkeypatch.setattr(loaded.finishing._calls, "of_call", late)
+    left = loaded.finishing.left(call_id, "consumer", "1.9", soon())
+    assert left is not None
+    assert [one["ended"] for one in bodies(loaded, EventType.NOTICE_PLAYED)] == ["consumer_left"]
+
+
+@pytest.mark.parametrize("kind", ["left", "never_began", "cut_off"])
+def test_what_became_of_a_notice_is_on_record_once_whoever_finds_out(
+    loaded: Application, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Two services look before either has written: a leg that is reported twice, books that both close."""
+    call_id = call(loaded)
+    if kind == "cut_off":
+        begin_notice(loaded, call_id)
+    finish(loaded, call_id)
+    if kind != "left":
+        monkeypatch.setattr(loaded.finishing, "_clock", lambda: datetime.now(UTC) + NOTICE_WITHIN * 1.01)
+    other = copy(loaded.finishing)
+    other._never_began, other._cut_off = copy(other._never_began), copy(other._cut_off)
+
+    def report(finishing: Finishing) -> bool:
+        if kind == "left":
+            return finishing.left(call_id, "consumer", "1.9", soon()) is not None
+        return bool(finishing.close_open(soon()))
+
+    append, outcomes = loaded.journal.append, []
+
+    def slow(*arguments: Any) -> Any:
+        monkeypatch.setattr(loaded.journal, "append", append)
+        outcomes.append(report(other))  # has looked, and writes, between the look of the first and its act
+        return append(*arguments)
+
+    monkeypatch.setattr(loaded.journal, "append", slow)
+    outcomes.append(report(loaded.finishing))
+    assert outcomes == [True, False]
+    assert len(bodies(loaded, EventType.NOTICE_PLAYED)) == 1
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,15 @@ def an_end(call_id: str = "c") -> Event:
     return Event.of(EventType.CALL_FINISHED, {"call": call_id})
 
 
+def a_notice(kind: EventType, call_id: str = "c") -> Event:
+    """A notice that began, or what became of it."""
+    return Event.of(kind, {"call": call_id})
+
+
+ENDED = (EventType.CALL_FINISHED,)
+UNHEARD = (EventType.NOTICE_BEGUN, EventType.NOTICE_PLAYED)
+
+
 @pytest.mark.parametrize(
     ("later", "premise", "holds"),
     [
@@ -59,13 +68,18 @@ def an_end(call_id: str = "c") -> Event:
         (a_load(), {"profile": "nl-bmnr"}, False),
         (a_load("another"), {"profile": "nl-bmnr"}, True),
         (Event.of(EventType.REGISTER_ROLLED_BACK, {"profile": "nl-bmnr"}), {"profile": "nl-bmnr"}, False),
-        (an_end(), {"unfinished": "c"}, False),
-        (an_end("another"), {"unfinished": "c"}, True),
+        (an_end(), {"call": "c", "without": ENDED}, False),
+        (an_end("another"), {"call": "c", "without": ENDED}, True),
+        (an_end(), {"call": "c", "without": UNHEARD}, True),
+        (a_notice(EventType.NOTICE_BEGUN), {"call": "c", "without": UNHEARD}, False),
+        (a_notice(EventType.NOTICE_PLAYED), {"call": "c", "without": UNHEARD}, False),
+        (a_notice(EventType.NOTICE_BEGUN), {"call": "c", "without": UNHEARD[1:]}, True),
+        (a_notice(EventType.NOTICE_PLAYED, "another"), {"call": "c", "without": UNHEARD}, True),
     ],
 )
 @pytest.mark.parametrize("together", [False, True], ids=["before", "in one transaction"])
 def test_an_entry_is_written_only_where_its_premise_holds(
-    journal: SqliteJournal, later: Event, premise: dict[str, str], holds: bool, together: bool
+    journal: SqliteJournal, later: Event, premise: dict[str, Any], holds: bool, together: bool
 ) -> None:
     """Whether what it excludes was committed before, or comes ahead of it in the same transaction."""
     journal.append([an_event(1)], soon())
@@ -268,7 +282,7 @@ def test_the_price_of_a_premise_is_an_index_probe(journal: SqliteJournal) -> Non
     from agent.adapters import journal_writer
 
     plans = {
-        journal_writer._ENDED: ("call.finished", "c"),
+        journal_writer._OF_CALL: ("call.finished", "c"),
         journal_writer._RESTRICTED: ("+31612340001", 5),
         journal_writer._REGISTER_CHANGED: (5, "nl-bmnr"),
     }
