@@ -1,4 +1,4 @@
-"""Imports point one way: entrypoints -> bootstrap -> use cases -> domain, and adapters -> domain (DESIGN 7)."""
+"""Imports point one way: entrypoints -> bootstrap -> use cases -> domain, and adapters -> domain."""
 
 from __future__ import annotations
 

@@ -206,7 +206,7 @@ def test_no_lookup_is_made_where_an_earlier_rule_speaks(call: Call, needed: bool
 
 @pytest.mark.parametrize("member", list(Reason))
 def test_every_reason_has_one_verdict(member: Reason) -> None:
-    """Append only; the split of DESIGN 3."""
+    """Append only: dialplans and reports of sites know these words."""
     allowing = {"not_registered", "exempt_research", "exempt_service", "exempt_customer", "emergency_number"}
     assert member.verdict == ("allow" if member in allowing else "block")
 
