@@ -15,7 +15,8 @@ from .errors import LabError
 from .instance import AsteriskInstance
 
 # 00003 1763929000 * <== 127.0.0.1:5060    INVITE sip:+31612345678@127.0.0.1:5080 SIP/2.0
-RECEIVED_LINE = re.compile(r"^(?P<number>\d+)\s+\S+\s+\* <== \S+\s+(?P<method>[A-Z]+) sips?:(?:(?P<user>[^@\s]*)@)?")
+ENTRY_LINE = re.compile(r"^\d+\s+\S+\s+\* (?:<==|==>) ")
+RECEIVED_LINE = re.compile(r"^\d+\s+\S+\s+\* <== \S+\s+(?P<method>[A-Z]+) sips?:(?:(?P<user>[^@\s]*)@)?")
 HEADER_LINE = re.compile(r"^(Call-ID|i|CSeq|To|t)\s*:\s*(.*?)\s*$", re.IGNORECASE | re.MULTILINE)
 
 
@@ -36,17 +37,20 @@ class SipHistory:
     def __init__(self, instance: AsteriskInstance) -> None:
         """Switch the history on."""
         self._instance = instance
-        self._requests: dict[str, SipRequest] = {}
+        self._requests: dict[int, SipRequest] = {}
         instance.command("pjsip set history on")
 
     def received(self, method: str) -> list[SipRequest]:
         """The requests of this method, in order; a retransmission is not a second one."""
         distinct: dict[tuple[str, str], SipRequest] = {}
-        for line in self._instance.command("pjsip show history").splitlines():
+        shown = self._instance.command("pjsip show history").splitlines()
+        # Entries are asked for by their place. The number that is shown is another one when two threads received
+        # something at the same moment.
+        for place, line in enumerate(line for line in shown if ENTRY_LINE.match(line)):
             found = RECEIVED_LINE.match(line)
             if found is None or found["method"] != method:
                 continue
-            request = self._read(found["number"], method, unquote(found["user"] or ""))
+            request = self._read(place, method, unquote(found["user"] or ""))
             distinct.setdefault((request.call_id, request.cseq), request)
         return list(distinct.values())
 
@@ -63,15 +67,15 @@ class SipHistory:
             if time.monotonic() >= deadline:
                 raise LabError(f"no OPTIONS from {sender.name} in the SIP history in {timeout_s} s")
 
-    def _read(self, number: str, method: str, user: str) -> SipRequest:
-        if number not in self._requests:
-            text = self._instance.command(f"pjsip show history entry {int(number)}")
+    def _read(self, place: int, method: str, user: str) -> SipRequest:
+        if place not in self._requests:
+            text = self._instance.command(f"pjsip show history entry {place}")
             headers = {name.lower(): value for name, value in HEADER_LINE.findall(text)}
-            self._requests[number] = SipRequest(
+            self._requests[place] = SipRequest(
                 method=method,
                 user=user,
                 call_id=headers.get("call-id") or headers["i"],
                 cseq=headers["cseq"],
                 in_dialog=";tag=" in (headers.get("to") or headers["t"]),
             )
-        return self._requests[number]
+        return self._requests[place]
