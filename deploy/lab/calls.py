@@ -61,6 +61,20 @@ class CallOutcome:
         return read_recording(self.agent_heard_path, timeout_s)
 
 
+def returns_from(context: str) -> Callable[[AmiMessage], bool]:
+    """Whether the dialplan has come back from this context, on any leg; to be asked of each event in turn."""
+    last: dict[str, str] = {}
+
+    def is_back(event: AmiMessage) -> bool:
+        if event.name != "Newexten":
+            return False
+        before, now = last.get(event["Channel"]), event.get("Context")
+        last[event["Channel"]] = now
+        return event.get("Application") == "Return" and before == context != now
+
+    return is_back
+
+
 class Call:
     """A call that goes on: act on it, then ask for its outcome."""
 
@@ -121,16 +135,7 @@ class Call:
 
         What the context itself called, and came back from, does not count.
         """
-        last: dict[str, str] = {}
-
-        def is_back(event: AmiMessage) -> bool:
-            if event.name != "Newexten":
-                return False
-            before, now = last.get(event["Channel"]), event.get("Context")
-            last[event["Channel"]] = now
-            return event.get("Application") == "Return" and before == context != now
-
-        self._wait_here(is_back, f"Return no. {nth} from {context}", timeout_s, nth)
+        self._wait_here(returns_from(context), f"Return no. {nth} from {context}", timeout_s, nth)
 
     def wait_for_prompt(self, name: str, timeout_s: float = 10.0) -> AmiMessage:
         """Return when the agent software has asked for a prompt that begins with `name`, now or soon."""

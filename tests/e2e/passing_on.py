@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from deploy.lab import AmiMessage, Lab
-from deploy.lab.calls import Call
+from deploy.lab.calls import Call, returns_from
 from deploy.lab.phones import Phone
 from tests.e2e.conftest import Site
 from tests.e2e.test_notice import REACTION_S, wait_for_records
@@ -33,6 +33,19 @@ def talk(lab: Lab, number: str = FIRST, **settings: str) -> Call:
     call.wait_until_answered()
     time.sleep(REACTION_S)
     return call
+
+
+def place_and_ring(lab: Lab, number: str, **settings: str) -> Call:
+    """A call of the agent's, whose number's phone rings."""
+    mark = lab.pbx.ami.mark()
+    call = lab.place(number, campaign="energy", agent="agent-7", hold_s=None, settings=settings)
+    lab.pbx.ami.wait_for(lambda event: event.get("DialStatus") == "RINGING", since=mark, what="ringing")
+    return call
+
+
+def wait_for_key(lab: Lab, since: int) -> None:
+    """Return when a key was logged, or rejected, and whoever pressed it has heard which, since the mark."""
+    lab.pbx.ami.wait_for(returns_from("bmn-key"), since=since, what="the end of a key")
 
 
 def answer_the_notice(call: Call, consumer: Phone, key: str = "1") -> None:

@@ -23,6 +23,7 @@ from tests.e2e.passing_on import (
     ends,
     legs,
     notices,
+    place_and_ring,
     played,
     prompts_on,
     talk,
@@ -148,7 +149,7 @@ def test_an_attended_transfer_keeps_keys_and_notice(lab: Lab, site: Site) -> Non
     assert ends(site, 1) == {FIRST_E164: TO_FOLLOW}
     colleague.presses("*71")
     wait_for_records(site, "choice.recorded")
-    time.sleep(1)  # the confirmation is heard
+    call.wait_for_return("bmn-key")
     colleague.hangs_up()
     answer_the_notice(call, consumer)
     assert choices(site) == [
@@ -168,9 +169,7 @@ def test_a_semi_attended_transfer_that_was_answered_is_on_record_as_such(lab: La
     try:
         call = talk(lab)
         consumer = call.consumer(FIRST_E164)
-        mark = lab.pbx.ami.mark()
-        second = lab.place(SECOND, campaign="energy", agent="agent-7", hold_s=None, settings=TRANSFERS)
-        lab.pbx.ami.wait_for(lambda event: event.get("DialStatus") == "RINGING", since=mark, what="ringing")
+        second = place_and_ring(lab, SECOND, **TRANSFERS)
         call.agent().refers_to(second.agent())
         other = second.consumer(SECOND_E164)
     finally:
@@ -197,9 +196,7 @@ def test_a_semi_attended_transfer_that_nobody_answers(lab: Lab, site: Site, leav
     try:
         call = talk(lab)
         consumer = call.consumer(FIRST_E164)
-        mark = lab.pbx.ami.mark()
-        second = lab.place(SECOND, campaign="energy", agent="agent-7", hold_s=None, settings=TRANSFERS)
-        lab.pbx.ami.wait_for(lambda event: event.get("DialStatus") == "RINGING", since=mark, what="ringing")
+        second = place_and_ring(lab, SECOND, **TRANSFERS)
         call.agent().refers_to(second.agent())
         if leaves == "consumer":
             ends(site, 1)
@@ -225,8 +222,7 @@ def test_a_phone_that_takes_the_agents_place_logs_for_this_consumer(lab: Lab, si
     taking.wait_until_answered()
     assert ends(site, 1) == {FIRST_E164: TO_FOLLOW}
     taking.agent_presses("*72")
-    wait_for_records(site, "choice.recorded")
-    time.sleep(1)  # the confirmation is heard
+    call.wait_for_return("bmn-key")
     taking.agent_presses("*75")
     answer_the_notice(call, consumer)
     assert choices(site) == [
@@ -282,8 +278,7 @@ def test_an_attended_transfer_by_keys_to_another_number(lab: Lab, site: Site) ->
     other = call.consumer(SECOND_E164)
     wait_until_connected(lab, other)
     call.agent_presses("*71")
-    wait_for_records(site, "choice.recorded")
-    time.sleep(1)  # the confirmation is heard
+    call.wait_for_return("bmn-key")
     call.hang_up()
     assert ends(site, 1)[FIRST_E164] in KEYED
     consumer.presses("*73")

@@ -10,6 +10,7 @@ import pytest
 
 from deploy.lab import Lab
 from deploy.lab.ami import AmiError, AmiMessage
+from deploy.lab.calls import Call
 from tests.e2e.conftest import Site
 from tests.e2e.passing_on import (
     COLLEAGUE,
@@ -23,7 +24,9 @@ from tests.e2e.passing_on import (
     ends,
     legs,
     notices,
+    place_and_ring,
     talk,
+    wait_for_key,
     wait_until_connected,
 )
 from tests.e2e.test_notice import EMPTY, REACTION_S, wait_for_records
@@ -59,20 +62,25 @@ def wait_for_bridge(lab: Lab, mark: int, leg: str) -> None:
 # --- parking
 
 
+def park(lab: Lab, call: Call) -> None:
+    """The agent passes the consumer on to the car park, where somebody may take them out at 701."""
+    mark = lab.pbx.ami.mark()
+    call.agent().refers("700")
+    lab.pbx.ami.wait_for(lambda event: event.name == "ParkedCall", since=mark, what="the parking")
+
+
 def test_a_parked_consumer_is_still_one_when_they_are_taken_out(lab: Lab, site: Site) -> None:
     """A colleague's phone takes them out, with keys of its own; then they hear the notice."""
     site.load_register(EMPTY)
     call = talk(lab)
     consumer = call.consumer(FIRST_E164)
-    mark = lab.pbx.ami.mark()
-    call.agent().refers("700")
-    lab.pbx.ami.wait_for(lambda event: event.name == "ParkedCall", since=mark, what="the parking")
+    park(lab, call)
     taking = lab.place("701", hold_s=None, settings=KEYS)
     taking.wait_until_answered()
     time.sleep(REACTION_S)
+    mark = lab.pbx.ami.mark()
     taking.agent_presses("*70")
-    wait_for_records(site, "choice.recorded")
-    time.sleep(1)  # the confirmation is heard
+    wait_for_key(lab, mark)
     taking.hang_up()
     answer_the_notice(call, consumer)
     assert choices(site) == [(FIRST_E164, "agent_key", "offered"), (FIRST_E164, "consumer_key", "seller_optout")]
@@ -85,9 +93,7 @@ def test_a_consumer_who_hangs_up_in_the_car_park_heard_no_notice(lab: Lab, site:
     site.load_register(EMPTY)
     call = talk(lab)
     consumer = call.consumer(FIRST_E164)
-    mark = lab.pbx.ami.mark()
-    call.agent().refers("700")
-    lab.pbx.ami.wait_for(lambda event: event.name == "ParkedCall", since=mark, what="the parking")
+    park(lab, call)
     ends(site, 1)
     consumer.hangs_up()
     ((number, result, _),) = notices(site, 1)
@@ -123,8 +129,7 @@ def test_a_queue_connects_a_consumer_who_was_passed_on(lab: Lab, site: Site) -> 
     member = call.consumer(MEMBER)
     wait_until_connected(lab, member)
     member.presses("*71")
-    wait_for_records(site, "choice.recorded")
-    time.sleep(1)  # the confirmation is heard
+    call.wait_for_return("bmn-key")
     member.hangs_up()
     answer_the_notice(call, consumer)
     assert choices(site) == [
@@ -152,7 +157,7 @@ def test_a_dialler_puts_consumers_into_a_queue(lab: Lab, site: Site) -> None:
     member.presses("*73")
     (key,) = wait_for_records(site, "choice.recorded")
     assert (key["number"], key["answer"], key["agent"]) == (FIRST_E164, "seller_optout", "dialler")
-    time.sleep(1)  # the confirmation is heard
+    wait_for_key(lab, near)
     member.hangs_up()
     lab.pbx.ami.wait_for(
         lambda event: event.get("Command").startswith("STREAM FILE bmn/notice-"), since=near, what="the notice"
@@ -249,9 +254,7 @@ def test_a_colleague_who_picks_a_ringing_call_up_is_no_consumer(lab: Lab, site: 
     site.load_register(EMPTY)
     lab.consumer(FIRST_E164, "no_answer")
     try:
-        mark = lab.pbx.ami.mark()
-        call = lab.place(FIRST, campaign="energy", agent="agent-7", hold_s=None)
-        lab.pbx.ami.wait_for(lambda event: event.get("DialStatus") == "RINGING", since=mark, what="ringing")
+        call = place_and_ring(lab, FIRST)
         picking = lab.place("630", hold_s=None, settings=KEYS)
         call.wait_until_answered()
         time.sleep(REACTION_S)
@@ -312,13 +315,13 @@ def test_two_calls_at_one_agents_phone_are_two(lab: Lab, site: Site) -> None:
     consumers = first.consumer(FIRST_E164), second.consumer(SECOND_E164)
     for call in (first, second):
         call.hang_up()
-    for consumer in consumers:
-        consumer.hangs_up()
-        consumer.wait_until_free()
     assert {number: end["ended_by"] for number, end in ends(site, 2).items()} == {
         FIRST_E164: "agent",
         SECOND_E164: "agent",
     }
+    for consumer in consumers:
+        consumer.hangs_up()
+        consumer.wait_until_free()
 
 
 def test_a_ringing_agents_leg_that_is_sent_to_a_colleague_reached_nobody(lab: Lab, site: Site) -> None:
@@ -326,9 +329,7 @@ def test_a_ringing_agents_leg_that_is_sent_to_a_colleague_reached_nobody(lab: La
     site.load_register(EMPTY)
     lab.consumer(FIRST_E164, "no_answer")
     try:
-        mark = lab.pbx.ami.mark()
-        call = lab.place(FIRST, campaign="energy", agent="agent-7", hold_s=None)
-        lab.pbx.ami.wait_for(lambda event: event.get("DialStatus") == "RINGING", since=mark, what="ringing")
+        call = place_and_ring(lab, FIRST)
         (leg,) = legs(lab, call, "agent-phones")
         lab.pbx.ami.action("Redirect", Channel=leg, Context="lab-inside", Exten=COLLEAGUE, Priority="1")
         wait_until_connected(lab, call.consumer(COLLEAGUE))
