@@ -134,7 +134,8 @@ def test_what_finds_no_room_is_dropped_and_said_once_it_flows_again(tmp_path: Pa
         text += pipe.read('"agent.stopped"')
     (line,) = lines_of(text, "log.dropped")
     assert (line["count"], line["level"]) == (dropped, "warning")
-    assert len(lines_of(text, "call.screened")) == CALLS - dropped
+    # Nothing is gone that was not counted. A line of another kind may be among what was dropped.
+    assert CALLS - dropped <= len(lines_of(text, "call.screened")) < CALLS
 
 
 def test_a_reader_who_left_decides_about_no_call(tmp_path: Path, redis_url: str, pipe: Pipe) -> None:
