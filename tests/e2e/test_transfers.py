@@ -237,12 +237,42 @@ KEYED = (TO_FOLLOW, {**TO_FOLLOW, "ended_by": "agent"})
 """Who completes a transfer by keys hangs up, a moment before the other two are connected."""
 
 
-def key_in(lab: Lab, call: Call, target: str) -> None:
-    """The agent presses *2, which puts the consumer on hold, and then where to."""
-    call.agent_presses("*2")
+def key_in(lab: Lab, call: Call, target: str, feature: str = "*2") -> None:
+    """The agent presses the keys of a transfer, which put the consumer on hold, and then where to."""
+    call.agent_presses(feature)
     lab.pbx.ami.wait_for(lambda event: event.name == "MusicOnHoldStart", since=call.mark, what="the hold")
     time.sleep(REACTION_S)
     call.agent_presses(target)
+
+
+def test_a_blind_transfer_by_keys_to_another_number(lab: Lab, site: Site) -> None:
+    """#1 and B's number: B hangs up, A has no keys, and hears the notice of A's own call."""
+    site.load_register(EMPTY)
+    call = talk(lab, BRIDGE_FEATURES="T")
+    consumer = call.consumer(FIRST_E164)
+    key_in(lab, call, SECOND, feature="#1")
+    other = call.consumer(SECOND_E164)
+    wait_until_connected(lab, other)
+    consumer.presses("*73")
+    with pytest.raises(AmiError):
+        call.wait_for_user_event("BmnChoice", timeout_s=1.5)
+    other.hangs_up()
+    answer_the_notice(call, consumer)
+    assert choices(site) == [(FIRST_E164, "consumer_key", "seller_optout")]
+    assert ends(site, 2) == {FIRST_E164: TO_FOLLOW, SECOND_E164: LEFT}
+    assert sorted(notices(site, 2)) == [(FIRST_E164, "heard", "complete"), (SECOND_E164, "not_played", "consumer_left")]
+
+
+def test_a_blind_transfer_by_keys_to_a_number_that_is_blocked(lab: Lab, site: Site) -> None:
+    """#1 and a registered number: A hears no agent's words, and the notice at once."""
+    site.load_register(f"{SECOND}\n")
+    call = talk(lab, BRIDGE_FEATURES="T")
+    consumer = call.consumer(FIRST_E164)
+    key_in(lab, call, SECOND, feature="#1")
+    answer_the_notice(call, consumer)
+    assert played(lab, call) == []
+    assert choices(site) == [(FIRST_E164, "consumer_key", "seller_optout")]
+    assert notices(site, 1) == [(FIRST_E164, "heard", "complete")]
 
 
 def test_an_attended_transfer_by_keys_to_a_colleague(lab: Lab, site: Site) -> None:
