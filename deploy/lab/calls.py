@@ -172,6 +172,15 @@ class Call:
         """
         return self._phone(self._consumer_channel(number))
 
+    def ringing(self, number: str) -> Phone:
+        """The phone of this number that has begun to ring since this call was placed, now or soon."""
+        event = self._network.ami.wait_for(
+            lambda event: event.name == "LabConsumerRings" and event.get("Number") == number,
+            since=self._network_mark,
+            what=f"the ringing of {number} in {self.id}",
+        )
+        return self._phone(event["Channel"])
+
     def _phone(self, channel: str) -> Phone:
         return Phone(self._network, channel, pbx_address=self._pbx_address, since=self._network_mark)
 

@@ -34,6 +34,14 @@ class Phone:
             duration_ms = f"{key_s * 1000:.0f}"
             self._network.ami.action("PlayDTMF", Channel=self.channel, Digit=key, Duration=duration_ms)
 
+    def picks_up(self) -> None:
+        """Answer: it has rung until now."""
+        self._network.ami.action("Redirect", Channel=self.channel, Context="consumer-answer", Exten="s", Priority="1")
+
+    def declines(self) -> None:
+        """Answer that it is busy: a SIP 486. It has rung until now."""
+        self._network.ami.action("Hangup", Channel=self.channel, Cause="17")
+
     def hangs_up(self) -> None:
         """Hang up: a SIP BYE."""
         self._network.ami.action("Hangup", Channel=self.channel, Cause="16")

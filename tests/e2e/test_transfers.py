@@ -165,13 +165,15 @@ def test_a_semi_attended_transfer_that_was_answered_is_on_record_as_such(lab: La
     B picked up and talked; B hangs up, and A hears the notice of A's own call.
     """
     site.load_register(EMPTY)
-    lab.consumer(SECOND_E164, ring_s=1.5)
+    lab.consumer(SECOND_E164, "no_answer")
     try:
         call = talk(lab)
         consumer = call.consumer(FIRST_E164)
         second = place_and_ring(lab, SECOND, **TRANSFERS)
         call.agent().refers_to(second.agent())
-        other = second.consumer(SECOND_E164)
+        assert ends(site, 1) == {FIRST_E164: TO_FOLLOW}
+        other = second.ringing(SECOND_E164)
+        other.picks_up()
     finally:
         lab.consumer(SECOND_E164)
     wait_until_connected(lab, other)
@@ -192,24 +194,24 @@ def test_a_semi_attended_transfer_that_was_answered_is_on_record_as_such(lab: La
 def test_a_semi_attended_transfer_that_nobody_answers(lab: Lab, site: Site, leaves: str) -> None:
     """A hangs up while B rings, or B does not want: B was not reached, and A's notice is not forgotten."""
     site.load_register(EMPTY)
-    lab.consumer(SECOND_E164, "busy" if leaves == "nobody" else "answer", ring_s=4)
+    lab.consumer(SECOND_E164, "no_answer")
     try:
         call = talk(lab)
         consumer = call.consumer(FIRST_E164)
         second = place_and_ring(lab, SECOND, **TRANSFERS)
         call.agent().refers_to(second.agent())
+        assert ends(site, 1) == {FIRST_E164: TO_FOLLOW}
         if leaves == "consumer":
-            ends(site, 1)
             consumer.hangs_up()
             heard = (FIRST_E164, "not_played", "transferred")
         else:
+            second.ringing(SECOND_E164).declines()
             answer_the_notice(call, consumer)
             heard = (FIRST_E164, "heard", "complete")
         finished = ends(site, 2)
     finally:
         lab.consumer(SECOND_E164)
     assert finished[SECOND_E164]["ended_by"] == "not_answered"
-    assert finished[FIRST_E164] == TO_FOLLOW
     assert notices(site, 1) == [heard]
 
 
