@@ -79,8 +79,12 @@ class FakeAsterisk:
     def call(cls, address: tuple[str, int], script: str, *arguments: str) -> FakeAsterisk:
         """Connect and send the whole environment, line by line."""
         fake = cls.connect(address)
-        for line in [*environment(script, *arguments), ""]:
-            fake.send(f"{line}\n")
+        try:
+            for line in [*environment(script, *arguments), ""]:
+                fake.send(f"{line}\n")
+        except OSError:
+            fake.hang_up()
+            raise
         return fake
 
     def send(self, text: str | bytes, *, bytewise: bool = False) -> None:
