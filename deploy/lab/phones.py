@@ -6,11 +6,14 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from .errors import LabError
+
 if TYPE_CHECKING:
     from .instance import AsteriskInstance
 
 _BETWEEN_KEYS_S = 0.1
 """Asterisk takes two tones for one when there is no pause of 45 ms between them (AST_MIN_DTMF_GAP)."""
+_FIRST_ANSWER_S = 10.0
 
 
 class Phone:
@@ -65,9 +68,19 @@ class Phone:
 
     @property
     def dialog(self) -> str:
-        """Its dialog as the call centre knows it, for a Replaces header."""
-        call_id, far_tag, near_tag = (self._ask(name) for name in ("call-id", "remote_tag", "local_tag"))
+        """Its dialog as the call centre knows it, for a Replaces header; as soon as it hears that it rings there."""
+        far_tag = self._far_tag()
+        call_id, near_tag = self._ask("call-id"), self._ask("local_tag")
         return f"{call_id};to-tag={far_tag};from-tag={near_tag}"
+
+    def _far_tag(self) -> str:
+        """The call centre's tag, which its first answer brings."""
+        deadline = time.monotonic() + _FIRST_ANSWER_S
+        while not (tag := self._ask("remote_tag")):
+            if time.monotonic() > deadline:
+                raise LabError(f"no answer of the call centre to {self.channel} within {_FIRST_ANSWER_S:g} s")
+            time.sleep(0.02)
+        return tag
 
     def _ask(self, name: str) -> str:
         return self._network.ami.action("Getvar", Channel=self.channel, Variable=f"CHANNEL(pjsip,{name})")["Value"]
