@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import socket
 import sqlite3
@@ -128,6 +129,8 @@ class Load:
         self.ledger = Ledger()
         self.stop = Event()
         self.troubles: Counter[str] = Counter()
+        self.kills: list[tuple[float, float]] = []
+        """When each kill -9 of the agent began and was over, by the monotonic clock."""
         self.samples: list[tuple[float, int, int, int]] = []
         self.loads = 0
 
@@ -160,7 +163,10 @@ class Load:
                 bmn("rebuild", environment=self.steady.environment)
             return
         if kind == "kill -9 the agent":
+            began = time.monotonic()
+            self.kills.append((began, math.inf))
             self.shaky.kill()
+            self.kills[-1] = (began, time.monotonic())
         else:
             self.shaky.stop()
         self.shaky.start()
@@ -190,7 +196,7 @@ class Load:
         if verdict != "allow":
             return
         for key in dice.sample(sorted(AGENT_KEYS), dice.randrange(3)):
-            told, _, ended = Line(self._address(dice), dice).ask("key", call, key, names.CONNECTED)
+            told, ended = self._asked(dice, "key", call, key, names.CONNECTED)
             if not ended or told.get(names.BMN_KEY_RESULT) == "recorded":
                 ledger.add(("key", call, key), sure=ended)
         if dice.random() < 0.3:
@@ -200,8 +206,19 @@ class Load:
             elif prompts:
                 ledger.add(("heard", call), sure=False)
             del ended
-        _, _, ended = Line(self._address(dice), dice).ask("finish", call, "ANSWER", "31", "16", "2", "")
+        _, ended = self._asked(dice, "finish", call, "ANSWER", "31", "16", "2", "")
         ledger.add(("end", call), sure=ended)
+
+    def _asked(self, dice: random.Random, script: str, *arguments: str) -> tuple[dict[str, str], bool]:
+        """The variables that were set, and whether the session came to its end.
+
+        An agent that is killed before it has said a word closes the line as one that has nothing to say.
+        """
+        began = time.monotonic()
+        told, _, ended = Line(self._address(dice), dice).ask(script, *arguments)
+        over = time.monotonic()
+        killed = any(begin <= over and began <= end for begin, end in self.kills)
+        return told, ended and (bool(told) or not killed)
 
     def _loads(self) -> None:
         while not self.stop.wait(_LOAD_EVERY_S):
