@@ -241,6 +241,11 @@ def impostor(port: int, answer: bytes) -> Iterator[None]:
             thread.join(5)
 
 
+def verdict(values: str) -> bytes:
+    """An answer of the agent's, as it comes over the wire."""
+    return f'SET VARIABLE ARRAY(BMN_VERDICT,BMN_REASON,BMN_NUMBER,BMN_CALL,BMN_NOTICE) "{values}"\n'.encode()
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -248,16 +253,18 @@ def impostor(port: int, answer: bytes) -> Iterator[None]:
         b"\n",
         b"garbage\n",
         b'SET VARIABLE BMN_VERDICT "allow"\n',
-        b'SET VARIABLE ARRAY(BMN_VERDICT,BMN_REASON,BMN_NUMBER,BMN_CALL) "allow,not_registered,,x"\n',
-        b'SET VARIABLE ARRAY(BMN_VERDICT,BMN_REASON,BMN_NUMBER,BMN_CALL) "ALLOW,not_registered,+31612349999,x"\n',
-        b'SET VARIABLE ARRAY(BMN_VERDICT,BMN_REASON,BMN_NUMBER,BMN_CALL) "allow,x,+31612349999@evil,x"\n',
-        b'SET VARIABLE ARRAY(BMN_VERDICT,BMN_REASON,BMN_NUMBER,BMN_CALL) "allow,x,+316&PJSIP/999,x"\n',
-        b'SET VARIABLE ARRAY(BMN_VERDICT,BMN_REASON,BMN_NUMBER,BMN_CALL) "allow,x,0612349999,x"\n',
-        b'SET VARIABLE ARRAY(BMN_VERDICT,BMN_REASON,BMN_NUMBER,BMN_CALL) "allow,x,+316,x"\n',
-        b'SET VARIABLE ARRAY(BMN_VERDICT,BMN_REASON,BMN_NUMBER,BMN_CALL) "allow,x,112,x"\n',
-        b'SET VARIABLE ARRAY(BMN_VERDICT,BMN_REASON,BMN_NUMBER,BMN_CALL) "allow,emergency_number,0612349999,x"\n',
-        b'SET VARIABLE ARRAY(BMN_VERDICT,BMN_REASON,BMN_NUMBER,BMN_CALL) "allow,x;y,+31612349999,x"\n',
-        b'SET VARIABLE ARRAY(BMN_VERDICT,BMN_REASON,BMN_NUMBER,BMN_CALL) "allow,x,+31612349999,x y"\n',
+        verdict("allow,not_registered,,x,none"),
+        verdict("ALLOW,not_registered,+31612349999,x,none"),
+        verdict("allow,x,+31612349999@evil,x,none"),
+        verdict("allow,x,+316&PJSIP/999,x,none"),
+        verdict("allow,x,0612349999,x,none"),
+        verdict("allow,x,+316,x,none"),
+        verdict("allow,x,112,x,none"),
+        verdict("allow,emergency_number,0612349999,x,none"),
+        verdict("allow,x;y,+31612349999,x,none"),
+        verdict("allow,x,+31612349999,x y,none"),
+        verdict("allow,not_registered,+31612349999,x"),
+        verdict("allow,not_registered,+31612349999,x,requires"),
         b'SET VARIABLE AGISTATUS "SUCCESS"\n',
     ],
 )
