@@ -8,7 +8,8 @@ import pytest
 
 from deploy.lab import Lab
 from tests.e2e.conftest import Site
-from tests.e2e.passing_on import FIRST, FIRST_E164, ends, notices
+from tests.e2e.passing_on import FIRST, FIRST_E164, choices, ends, notices, talk
+from tests.e2e.test_agent_keys import log_key
 from tests.e2e.test_notice import EMPTY, REACTION_S, wait_for_records
 from tests.waiting import until
 
@@ -68,3 +69,18 @@ def test_a_consumer_who_leaves_a_call_with_an_odd_id_did_leave(lab: Lab, site: S
     assert (finished["answered"], finished["dialstatus"]) == (True, "ANSWER")
     until(lambda: "0 active channels" in lab.pbx.command("core show channels count"))
     assert len(site.records("notice.played")) == 1
+
+
+def test_a_result_that_somebody_left_as_a_global_is_no_answer_to_a_key(lab: Lab, site: Site) -> None:
+    """An AMI Setvar that names no channel sets it for all: with the service down the agent hears that it failed."""
+    site.load_register(EMPTY)
+    call = talk(lab)
+    site.agent.kill()
+    lab.pbx.ami.action("Setvar", Variable="BMN_KEY_RESULT", Value="recorded")
+    try:
+        assert log_key(call, "*73")["Result"] == "rejected"
+    finally:
+        lab.pbx.ami.action("Setvar", Variable="BMN_KEY_RESULT", Value="")
+    assert choices(site) == []
+    call.consumer_hangs_up()
+    call.outcome()
