@@ -1,0 +1,48 @@
+"""Legs that somebody takes out of their call by AMI, or by a transfer, at an unlucky moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.lab import Lab
+from tests.e2e.conftest import Site
+from tests.e2e.passing_on import (
+    FIRST,
+    FIRST_E164,
+    complaints,
+    legs,
+    place_and_ring,
+)
+from tests.e2e.test_notice import EMPTY, wait_for_records
+from tests.e2e.test_ways_in import send
+
+NOTICE = ("bmn-notice", "s", "1")
+
+
+@pytest.fixture(autouse=True)
+def quiet(lab: Lab) -> Iterator[None]:
+    """Whatever is done with legs, Asterisk has nothing to warn of but what the dialplan says itself."""
+    before = len(complaints(lab))
+    yield
+    assert [one for one in complaints(lab)[before:] if "no notice on a leg" not in one] == []
+
+
+def test_a_phone_that_rings_hears_no_notice(lab: Lab, site: Site) -> None:
+    """AMI Redirect of the ringing leg to bmn-notice: it stops ringing, nothing is played, nothing counts as heard."""
+    site.load_register(EMPTY)
+    lab.consumer(FIRST_E164, "no_answer")
+    try:
+        call = place_and_ring(lab, FIRST)
+        phone = call.ringing(FIRST_E164)
+        (leg,) = legs(lab, call, "network-trunk")
+        agent = call.agent()
+        send(lab, leg, NOTICE)
+        for one in (agent, phone):
+            one.wait_until_free()
+    finally:
+        lab.consumer(FIRST_E164)
+    (finished,) = wait_for_records(site, "call.finished")
+    assert (finished["answered"], finished["rang"], finished["notice"]) == (False, True, "not_due")
+    assert site.records("notice.begun", "notice.played") == []
