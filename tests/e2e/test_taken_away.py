@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from deploy.lab import Lab
-from tests.e2e.conftest import Site
+from tests.e2e.conftest import Site, prompts_of_length
 from tests.e2e.passing_on import (
     FIRST,
     FIRST_E164,
+    SECOND,
+    SECOND_E164,
+    answer_the_notice,
     complaints,
+    ends,
     legs,
+    notices,
     place_and_ring,
+    talk,
 )
 from tests.e2e.test_notice import EMPTY, wait_for_records
 from tests.e2e.test_ways_in import send
@@ -46,3 +53,24 @@ def test_a_phone_that_rings_hears_no_notice(lab: Lab, site: Site) -> None:
     (finished,) = wait_for_records(site, "call.finished")
     assert (finished["answered"], finished["rang"], finished["notice"]) == (False, True, "not_due")
     assert site.records("notice.begun", "notice.played") == []
+
+
+def test_a_consumer_who_takes_a_place_that_ends_hears_the_notice(lab: Lab, site: Site, prompts: Path) -> None:
+    """REFER with Replaces to the agent's other line, whose consumer has just been handed over to their notice.
+
+    A hears what the agent would hear there, and then the notice of A's own call.
+    """
+    site.load_register(EMPTY)
+    with prompts_of_length(prompts, 3.0, "key-hand-over"):
+        call = talk(lab)
+        consumer = call.consumer(FIRST_E164)
+        second = talk(lab, SECOND)
+        other = second.consumer(SECOND_E164)
+        second.agent_presses("*75")
+        second.wait_for_application("Playback", "bmn/key-hand-over")
+        call.agent().refers_to(second.agent())
+        answer_the_notice(call, consumer)
+        other.hangs_up()
+        other.wait_until_free()
+    assert ends(site, 2)[FIRST_E164]["ended_by"] == "transferred"
+    assert (FIRST_E164, "heard", "complete") in notices(site, 2)
