@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from deploy.lab import Lab
 from tests.e2e.conftest import Site, prompts_of_length
 from tests.e2e.passing_on import (
+    COLLEAGUE,
     FIRST,
     FIRST_E164,
     SECOND,
@@ -21,6 +23,7 @@ from tests.e2e.passing_on import (
     notices,
     place_and_ring,
     talk,
+    wait_until_connected,
 )
 from tests.e2e.test_notice import EMPTY, wait_for_records
 from tests.e2e.test_ways_in import send
@@ -53,6 +56,22 @@ def test_a_phone_that_rings_hears_no_notice(lab: Lab, site: Site) -> None:
     (finished,) = wait_for_records(site, "call.finished")
     assert (finished["answered"], finished["rang"], finished["notice"]) == (False, True, "not_due")
     assert site.records("notice.begun", "notice.played") == []
+
+
+def test_a_talk_with_somebody_else_is_none_with_the_consumer(lab: Lab, site: Site) -> None:
+    """The agent's leg is sent to a colleague in the conversation: how long they talk there is not on its record."""
+    site.load_register(EMPTY)
+    call = talk(lab)
+    consumer = call.consumer(FIRST_E164)
+    (leg,) = legs(lab, call, "agent-phones")
+    send(lab, leg, ("lab-inside", COLLEAGUE, "1"))
+    wait_until_connected(lab, call.consumer(COLLEAGUE))
+    time.sleep(5)  # the length of this conversation is not the call's
+    answer_the_notice(call, consumer)
+    call.hang_up()
+    call.outcome()
+    (finished,) = wait_for_records(site, "call.finished")
+    assert (finished["answered"], finished["answered_s"] <= 3) == (True, True)
 
 
 def test_a_consumer_who_takes_a_place_that_ends_hears_the_notice(lab: Lab, site: Site, prompts: Path) -> None:
