@@ -62,6 +62,15 @@ _CHANNEL_ANSWERS_S = 5.0
 _REPLY = re.compile(r"200 result=(?P<result>[^ ]*)(?: \((?P<data>.*)\))?(?: endpos=(?P<endpos>[0-9]{1,15}))?")
 
 
+_CALLER = "agi_callerid"
+_AFTER_CALLER = frozenset(
+    f"agi_{name}"
+    for name in (
+        *("calleridname", "callingpres", "callingani2", "callington", "callingtns", "dnid", "rdnis"),
+        *("context", "extension", "priority", "enhanced", "accountcode", "threadid"),
+    )
+)
+"""What Asterisk sends after it, whatever it has to say of the call (``setup_env`` in its res_agi.c)."""
 _HANGUP = b"HANGUP\n"
 _OK = AgiReply(code=200, result="1")
 
@@ -122,6 +131,9 @@ class AgiChannel(AGI):  # type: ignore[misc]  # pyst2 ships no types
         # A newline inside a caller's name would bring its own lines: then a name comes twice.
         if len(env) != len(pairs):
             raise AgiProtocolError("the environment names something twice")
+        # A blank line in there would end the environment before Asterisk does, with lines of its own.
+        if _CALLER in env and not env.keys() >= _AFTER_CALLER:
+            raise AgiProtocolError("the environment ends before its end")
         self.env = env
         self._in_step = True
         return _request(env)

@@ -73,16 +73,28 @@ def test_bytes_that_are_no_utf8_do_not_stop_a_request(session: Session) -> None:
         b"GET / HTTP/1.1\nHost: x\n\n",
         b"agi_calleridname: a\nagi_arg_1: 112\nagi_arg_1: +31612345678\n\n",
         b"agi_calleridname: a\nevil\nagi_arg_1: 112\n\n",
+        b"agi_network_script: screen\nagi_callerid: a\nagi_arg_1: 112\nagi_arg_2: survey\n\n",
         b"\x16\x03\x01\x02\x00\x01\n\n",
         b"a: " + b"x" * MAX_LINE_BYTES + b"\n\n",
         b"a: " + b"x" * (2 * MAX_LINE_BYTES),
         b"".join(b"agi_%d: x\n" % n for n in range(MAX_ENVIRONMENT_LINES + 1)) + b"\n",
         b"".join(b"agi_%d: x\n" % n for n in range(MAX_ENVIRONMENT_LINES + 2)),
     ],
-    ids=["blank first", "http", "twice", "no name", "tls", "long line", "endless line", "many lines", "endless"],
+    ids=[
+        "blank first",
+        "http",
+        "twice",
+        "no name",
+        "ended early",
+        "tls",
+        "long",
+        "endless line",
+        "many lines",
+        "endless",
+    ],
 )
 def test_what_is_no_environment_is_refused(session: Session, data: bytes) -> None:
-    """A newline in a caller's name must not bring a number of its own."""
+    """A newline in a caller's name, or two, must not bring a number of its own."""
     session.asterisk.send(data)
     with pytest.raises(AgiProtocolError):
         session.channel.read_request()
