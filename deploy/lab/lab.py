@@ -59,7 +59,8 @@ class Lab:
         lab_sounds = directory / "sounds"
         self._write_voices(lab_sounds)
         pbx_port, network_port = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM)
-        self._pbx_address = f"{LOOPBACK}:{pbx_port}"
+        self.pbx_address = f"{LOOPBACK}:{pbx_port}"
+        """Where the call centre takes SIP."""
         self._calls = itertools.count(1)
         settings = {
             "BMN_AGI": agi,
@@ -177,7 +178,7 @@ class Lab:
             dialled,
             pbx=self.pbx,
             network=self.network,
-            pbx_address=self._pbx_address,
+            pbx_address=self.pbx_address,
             pbx_mark=self.pbx.ami.mark(),
             network_mark=self.network.ami.mark(),
         )
@@ -186,7 +187,7 @@ class Lab:
         variables = {
             "LAB_CALL": call,
             "LAB_CALLER": caller,
-            "LAB_ADDRESS": f"PJSIP/agent-phone/sip:{user}@{self._pbx_address}",
+            "LAB_ADDRESS": f"PJSIP/agent-phone/sip:{user}@{self.pbx_address}",
             "LAB_SETTINGS": encoded,
             "LAB_SAYS": says,
             "LAB_HOLD": f"{hold_s or 0:g}",
@@ -235,7 +236,7 @@ class Lab:
 
     def send_text(self, number: str, text: str = "hello", *, caller: str = "agent") -> None:
         """An agent's phone sends a text to a number (SIP MESSAGE); AmiError when it cannot. `caller`: see `place`."""
-        address = f"pjsip:agent-phone/sip:{quote(number, safe='')}@{self._pbx_address}"
+        address = f"pjsip:agent-phone/sip:{quote(number, safe='')}@{self.pbx_address}"
         self.network.ami.action("MessageSend", To=address, From=f"<sip:{caller}@{LOOPBACK}>", Body=text)
 
     def phone(self, number: str, since: int, timeout_s: float = 5.0) -> Phone:
@@ -246,7 +247,7 @@ class Lab:
             since=since,
             what=f"the answer of {number}",
         )
-        return Phone(self.network, event["Channel"], pbx_address=self._pbx_address, since=since)
+        return Phone(self.network, event["Channel"], pbx_address=self.pbx_address, since=since)
 
     def invites_from_trunk(self) -> list[str]:
         """The numbers for which the trunk received an INVITE, ever, in order.
