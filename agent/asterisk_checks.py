@@ -17,6 +17,11 @@ _TIMEOUT: Final = re.compile(r"0*([.][5-9][0-9]*|[1-9]([.][0-9]*)?|10([.]0*)?)")
 """As in ``bmn-screen``: 0.5 to 10."""
 _KEPT_IN: Final = re.compile(r"Local/[^/]*|(?i:local)/.*/[^/]*n[^/]*")
 """A Local channel to which the dialplan adds ``/n``, or that has it."""
+_LOCAL_CONTEXT: Final = re.compile(r"(?i:local)/[^@]*@([^/]+).*")
+_DIAL: Final = re.compile(r"\d+\. Dial\((.*)\)\s+\[", re.MULTILINE)
+_OPTIONS: Final = re.compile(r"[^,]*,[^,]*,([^,]*).*")
+"""Of the arguments of Dial(), once what stands in brackets is taken out."""
+_BRACKETS: Final = re.compile(r"\$?\{[^{}]*\}|\$?\[[^\[\]]*\]|\([^()]*\)")
 _ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104  # compared with, not listened on
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1", "[::1]")
 
@@ -81,6 +86,7 @@ def _globals(site: Site, asterisk: Asterisk) -> Iterator[Finding]:
     yield from _default_campaign(site, values.get(site.dialplan.campaign_global, ""))
     yield from _screening_limit(site, values)
     yield from _local_trunk(site, values)
+    yield from _redirections(site, asterisk, values)
     prefix, suffix = values.get(site.dialplan.prefix_global, ""), values.get(site.dialplan.suffix_global, "")
     yield from check_endpoints(asterisk, prefix, suffix, site.dialplan.way_in)
 
@@ -119,3 +125,22 @@ def _local_trunk(site: Site, values: Mapping[str, str]) -> Iterator[Finding]:
         what = f"dials by a Local channel without option n ({prefix}…{suffix}): it is taken out of an answered call"
         todo = f"add n to the options in {site.dialplan.suffix_global}, or no notice is played"
         yield Finding(check="asterisk", state=State.PROBLEM, what=what, todo=todo)
+
+
+def _redirections(site: Site, asterisk: Asterisk, values: Mapping[str, str]) -> Iterator[Finding]:
+    """Behind a Local channel it is the site's own Dial() that a network's SIP 302 comes to."""
+    prefix, suffix = (values.get(name, "") for name in (site.dialplan.prefix_global, site.dialplan.suffix_global))
+    found = _LOCAL_CONTEXT.fullmatch(prefix + suffix)
+    if found and any(map(_follows, _DIAL.findall(asterisk.ask(f"dialplan show {found[1]}")))):
+        what = f"calls whatever number the network redirects to (SIP 302): Dial() in {found[1]} has no option i"
+        todo = "add i to the options there, for nobody screens that number"
+        yield Finding(check="asterisk", state=State.PROBLEM, what=what, todo=todo)
+
+
+def _follows(arguments: str) -> bool:
+    """Whether a Dial() surely follows a redirection; options that are worked out in the call may hold anything."""
+    before, plain = "", arguments
+    while plain != before:
+        before, plain = plain, _BRACKETS.sub(lambda found: "" if found[0].startswith("(") else "?", plain)
+    options = _OPTIONS.fullmatch(plain)
+    return options is None or not {*options[1]} & {"i", "?"}

@@ -65,6 +65,18 @@ def test_keys_that_asterisk_cannot_hear_are_told(site: Site, lab: Lab) -> None:
         lab.pbx.command("module reload res_pjsip.so")
 
 
+def test_a_local_trunk_that_follows_a_redirection_is_told(site: Site, lab: Lab) -> None:
+    """SIP 302 comes to the site's own Dial() there, which needs option i."""
+    lab.pbx.command("dialplan set global BMN_DIAL_PREFIX Local/")
+    try:
+        lab.pbx.command("dialplan set global BMN_DIAL_SUFFIX @lab-trunk-follows")
+        assert "Dial() in lab-trunk-follows has no option i" in told(site, lab)
+        lab.pbx.command("dialplan set global BMN_DIAL_SUFFIX @lab-trunk")
+        assert "no option i" not in told(site, lab)
+    finally:
+        lab.pbx.command("dialplan reload")
+
+
 def test_what_a_real_asterisk_lacks_is_told(site: Site, lab: Lab) -> None:
     """A context that was taken out, and a global that points elsewhere, until the next reload."""
     lab.pbx.command("dialplan remove context bmn-key")

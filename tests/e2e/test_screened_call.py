@@ -35,7 +35,7 @@ FREE = "0612349999"
 FOREIGN = "+3225551234"
 
 
-def dial(lab: Lab, number: str, campaign: str | None = "energy", **options: str) -> tuple[CallOutcome, list[str]]:
+def dial(lab: Lab, number: str, campaign: str | None = "energy", **options: object) -> tuple[CallOutcome, list[str]]:
     """Call, and return the outcome with the INVITEs that this call sent to the network."""
     before = len(lab.invites_from_trunk())
     outcome = lab.call(number, campaign=campaign, agent="agent-7", hold_s=0.3, **options)  # type: ignore[arg-type]
@@ -369,11 +369,12 @@ def test_the_chain_holds_after_all_of_it(lab: Lab, site: Site) -> None:
     assert site.bmn("journal", "verify").startswith("whole: ")
 
 
-def test_a_redirection_by_the_network_is_not_followed(lab: Lab, site: Site) -> None:
-    """SIP 302 names another number, which nobody screened: here one in the register. Dial() option i."""
+@pytest.mark.parametrize("trunk", [{}, {"__BMN_DIAL_PREFIX": "Local/", "__BMN_DIAL_SUFFIX": "@lab-trunk"}])
+def test_a_redirection_by_the_network_is_not_followed(lab: Lab, site: Site, trunk: dict[str, str]) -> None:
+    """SIP 302 names another number, which nobody screened: here one in the register. Dial() option i, in each one."""
     site.load_register("0611111111\n")
     lab.consumer("+31612349999", "redirect")
-    outcome, invites = dial(lab, FREE)
+    outcome, invites = dial(lab, FREE, settings=trunk)
     lab.consumer("+31612349999")
     assert invites == ["+31612349999"]
     assert not outcome.answered
