@@ -20,7 +20,7 @@ from agent.domain.deadline import Deadline
 from agent.domain.errors import JournalUnavailable, LookupTimedOut, LookupUnavailable
 from agent.domain.journal_events import Event, EventType, JsonValue, Mark, Record
 from agent.domain.ports import CallRecords, Journal, ListChanges, Progress
-from agent.domain.standing import FOLDED_ANEW, Standing, standing
+from agent.domain.standing import FOLDED_ANEW, STANDING_EVENTS, Standing, standing_by
 
 _BATCH: Final = 2_000
 _RESTARTS: Final = 5
@@ -84,9 +84,11 @@ class Outbox:
                 records = self._journal.list_changes(mark.seq, _BATCH)
                 if not records:
                     return count
-                upto = self._journal.mark(records[-1].seq)
-                assert upto is not None
-                if self._lists.apply(records, mark, upto, self._standings(records)):
+                upto = self._known_mark(records[-1].seq)
+                inherited = self._lists.inherited()
+                standings = self._standings(records, inherited)
+                plain = [one for one in records if one.seq > inherited or one.type is not EventType.OPTOUT_ADDED]
+                if self._lists.apply(plain, mark, upto, standings):
                     count += len(records)
                     self._record_applied(records)
                     if progress is not None:
@@ -98,7 +100,7 @@ class Outbox:
         With ``take_over``, also when Redis holds the lists of another journal. Raises as ``drain``.
         """
         with self._turn:
-            self._lists.reset(take_over=take_over)
+            self._lists.reset(self._head(), take_over=take_over)
         self.drain(progress)
         mark = self._lists.applied()
         return mark.seq if mark is not None else 0
@@ -145,12 +147,18 @@ class Outbox:
         oldest = max(self._clock() - waiting[0].at, timedelta()) if waiting else timedelta()
         return Backlog(records=len(waiting), oldest=oldest)
 
-    def _standings(self, records: Sequence[Record]) -> dict[str, Standing]:
+    def _standings(self, records: Sequence[Record], inherited: int) -> dict[str, Standing]:
         """How those numbers stand after ``records`` for which the records do not simply add up."""
-        last = records[-1].seq
+        last = max(records[-1].seq, inherited)
+        by_number: dict[str, list[Record]] = {}
         try:
-            numbers = {str(record.body["number"]) for record in records if record.type in FOLDED_ANEW}
-            return {number: standing(self._calls.choices_of(number, last)) for number in numbers}
+            for record in records:
+                if record.type in (FOLDED_ANEW if record.seq > inherited else STANDING_EVENTS):
+                    by_number.setdefault(str(record.body["number"]), []).append(record)
+            return {
+                number: standing_by(news, self._calls.choices_of(number, last), inherited)
+                for number, news in by_number.items()
+            }
         except KeyError as error:
             raise JournalUnavailable(f"a record up to {last} was altered: it has no {error}") from error
 
@@ -176,8 +184,16 @@ class Outbox:
     def _knows(self, mark: Mark) -> bool:
         return self._journal.mark(mark.seq) == mark
 
+    def _known_mark(self, seq: int) -> Mark:
+        mark = self._journal.mark(seq)
+        assert mark is not None
+        return mark
+
+    def _head(self) -> Mark:
+        return self._known_mark(self._journal.state().seq)
+
     def _restart(self, mark: Mark | None) -> None:
-        self._lists.restart(mark)
+        self._lists.restart(mark, self._head())
         if mark is not None:
             self._told = 0
             self._restarted(

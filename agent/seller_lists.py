@@ -6,11 +6,12 @@ What was recorded under a former key of a seller counts as if it stood under the
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 from agent.domain.deadline import Deadline
-from agent.domain.errors import InputRejected, PremiseOutdated
+from agent.domain.errors import InputRejected, LookupUnavailable, PremiseOutdated
 from agent.domain.journal_events import Event, EventType
 from agent.domain.model import Seller
 from agent.domain.phone_number import PhoneNumber
@@ -94,6 +95,8 @@ class SellerLists:
         The reason is part of the evidence. Raises ``InputRejected`` when the consumer said something new while this was
         decided.
         """
+        with contextlib.suppress(LookupUnavailable):  # before, so that a restored journal is noticed without it
+            self._outbox.drain()
         upto = self._journal.state().seq
         keys = self._objected_to(seller, number)
         if not keys:

@@ -18,6 +18,8 @@ bmn:roster:lists                          hash    outbox                      fo
 bmn:doubts                                string  whoever finds a loss        a token, another one whenever Redis was
                                                                                   found to have lost something
 bmn:applied                               string  outbox                      JOURNAL:SEQ:LINK, the last record applied
+bmn:inherited                             string  outbox                      the same, of the end of a journal that
+                                                                                  was found to know less than the lists
 ========================================  ======  ==========================  =======================================
 
 A telephone number ``31612345678`` is the member ``5678`` of the sets whose PREFIX is ``3161234``. Such sets hold small
@@ -39,6 +41,9 @@ from agent.domain.model import Blocked
 
 APPLIED: Final = "bmn:applied"
 """Of which journal these lists are, and how far it has been applied: moves in one transaction with the lists."""
+
+INHERITED: Final = "bmn:inherited"
+"""What the journal takes away up to this record was taken away before it was restored, and is not taken away again."""
 
 DOUBTS: Final = "bmn:doubts"
 """A load that was counted while this was another one has to be counted again."""

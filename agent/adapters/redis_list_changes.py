@@ -18,7 +18,7 @@ from agent.adapters.redis_set_changes import SetChanges
 from agent.adapters.redis_values import mark_from_text, mark_to_text, pointer_from_text, pointer_to_text
 from agent.domain.condition import Loss
 from agent.domain.deadline import Deadline
-from agent.domain.errors import ListsDamaged, ListsEvicted
+from agent.domain.errors import ListsDamaged, ListsEvicted, ListsForeign
 from agent.domain.journal_events import Mark, Record
 from agent.domain.standing import Standing
 
@@ -88,27 +88,47 @@ class RedisListChanges:
             pipe.execute()
             self._losses.found(Loss.LISTS)
 
-    def restart(self, after: Mark | None) -> None:
+    def inherited(self) -> int:
+        """See ``agent.domain.ports.ListChanges``."""
+        (text,) = self._server.pipeline_read([("GET", redis_keys.INHERITED)])
+        mark = mark_from_text(text, self._journal_id)
+        return 0 if mark is None else mark.seq
+
+    def restart(self, after: Mark | None, head: Mark) -> None:
         """See ``agent.domain.ports.ListChanges``."""
         with self._server.commands() as client, client.pipeline(transaction=True) as pipe:
             pipe.watch(redis_keys.APPLIED)
             if pipe.get(redis_keys.APPLIED) != (mark_to_text(after) if after is not None else None):
                 return
-            self._begin(client, pipe, registers=after is None)
+            inherits = after is not None or self._is_strange(redis_keys.INHERITED)
+            self._begin(client, pipe, head if inherits else None, registers=after is None)
             with contextlib.suppress(redis.WatchError):  # someone else was first
                 pipe.execute()
 
-    def reset(self, *, take_over: bool) -> None:
+    def reset(self, head: Mark, *, take_over: bool) -> None:
         """See ``agent.domain.ports.ListChanges``."""
         if not take_over:
             with contextlib.suppress(ListsDamaged):
                 self.applied()
         with self._server.commands() as client:
+            if self._is_strange(redis_keys.APPLIED):
+                client.set(redis_keys.INHERITED, mark_to_text(head))
             client.delete(redis_keys.APPLIED)
-        self.restart(None)
+        self.restart(None, head)
 
-    def _begin(self, client: Any, pipe: Any, *, registers: bool) -> None:
+    def _is_strange(self, key: str) -> bool:
+        """Whether a mark is none that our journal knows: then the lists were made by another one, or by more of it."""
+        (text,) = self._server.pipeline_read([("GET", key)])
+        try:
+            mark = mark_from_text(text, self._journal_id)
+        except (ListsDamaged, ListsForeign):
+            return True
+        return mark is not None and self._mark_of(mark.seq) != mark
+
+    def _begin(self, client: Any, pipe: Any, inherited: Mark | None, *, registers: bool) -> None:
         """Queue the way back to the beginning: customers go, and ``registers`` are no longer in force.
+
+        ``inherited`` is the end of a journal that knows less than the lists; else None.
 
         What Redis lost is not known, so every load has to be counted again, and the roster begins with the sets that
         there are. While they are counted nobody applies anything, for nobody knows where to begin.
@@ -122,6 +142,8 @@ class RedisListChanges:
             pipe.unlink(key)
         write_roster(pipe, redis_keys.LISTS_ROSTER, rosters_by_prefix(sizes))
         cast_doubt(pipe)
+        if inherited is not None:
+            pipe.set(redis_keys.INHERITED, mark_to_text(inherited))
         pipe.set(redis_keys.APPLIED, mark_to_text(Mark(journal=self._journal_id, seq=0, link="")))
 
     def _pointer(self, profile: str, records: Sequence[Record], pipe: Any) -> _Pointer:

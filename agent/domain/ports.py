@@ -57,18 +57,18 @@ class ListChanges(Protocol):
         lost something, they have no mark any more. Nothing else is changed then.
         """
 
-    def restart(self, after: Mark | None) -> None:
-        """Move ``applied`` to the beginning of the journal, unless it is no longer ``after``.
+    def inherited(self) -> int:
+        """Up to which record the journal takes nothing away: its end when they were found to know more; else 0."""
+
+    def restart(self, after: Mark | None, head: Mark) -> None:
+        """Move ``applied`` to the beginning of the journal, which ends at ``head``, unless it is no longer ``after``.
 
         What the lists hold stays, for it protects; but customers go, for an exemption needs its record. Lists without
         any mark have lost keys: then no register stays in force either until its record was applied again.
         """
 
-    def reset(self, *, take_over: bool) -> None:
-        """As ``restart`` for lists without a mark, whatever their mark is, damaged or not.
-
-        Raises ``ListsForeign`` for those of another journal, unless ``take_over``.
-        """
+    def reset(self, head: Mark, *, take_over: bool) -> None:
+        """As ``restart`` without a mark, whatever theirs is. Raises ``ListsForeign``, unless ``take_over``."""
 
 
 class Generations(Protocol):

@@ -6,7 +6,7 @@ opt-out takes away only what no other record holds up; that is why it is folded 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -70,6 +70,34 @@ def standing(records: Iterable[Record]) -> Standing:
     return Standing(
         listed=listed, optouts=optouts, registrations={entry: entry in blocked for entry in sorted(entries)}
     )
+
+
+def standing_by(news: Sequence[Record], known: Sequence[Record], inherited: int) -> Standing:
+    """How a number stands by ``known``, all of its records, as far as ``news``, some of them, speak of it.
+
+    Of what others say there may be more in the lists than in ``known``, where a journal was restored. So a record ends
+    only what it speaks of itself, and one up to ``inherited`` ends nothing: what it ended was ended long ago.
+    """
+    now = standing(known)
+    (sellers, entries), (ended_sellers, ended_entries) = (
+        _spoken_of(some, known) for some in (news, [record for record in news if record.seq > inherited])
+    )
+    return Standing(
+        listed={seller: one for seller, one in now.listed.items() if seller in sellers},
+        optouts={
+            seller: one for seller, one in now.optouts.items() if seller in (ended_sellers if one is None else sellers)
+        },
+        registrations={
+            entry: held for entry, held in now.registrations.items() if entry in (entries if held else ended_entries)
+        },
+    )
+
+
+def _spoken_of(news: Sequence[Record], known: Sequence[Record]) -> tuple[set[str], set[tuple[str, Blocked]]]:
+    """The sellers that ``news`` speak of, and what was ever registered in the calls of ``news``."""
+    calls = {record.body["call"] for record in news if "call" in record.body}
+    of_calls = standing(record for record in known if record.body.get("call") in calls)
+    return {str(record.body["seller"]) for record in news}, set(of_calls.registrations)
 
 
 def _objections(before: list[Record], record: Record, choices: CallChoices) -> list[Record]:

@@ -115,12 +115,16 @@ class FakeLists:
         self.mark = upto
         return True
 
-    def restart(self, after: Mark | None) -> None:
+    def inherited(self) -> int:
+        """They know nothing besides."""
+        return 0
+
+    def restart(self, after: Mark | None, head: Mark) -> None:
         """Back to the beginning."""
         if self.mark == after:
-            self.reset(take_over=False)
+            self.reset(head, take_over=False)
 
-    def reset(self, *, take_over: bool) -> None:
+    def reset(self, head: Mark, *, take_over: bool) -> None:
         """Back to the beginning, in any case."""
         self.mark = Mark(journal="j", seq=0, link="")
 
@@ -206,7 +210,7 @@ class ChoiceJournal(FakeJournal):
 
     def list_changes(self, after: int, limit: int) -> list[Record]:
         """One batch."""
-        body = {"call": "c", "number": "+31612345678"}
+        body = {"call": "c", "number": "+31612345678", "seller": "acme"}
         return [
             Record(record.seq, record.at, EventType.CHOICE_UNDONE, body)
             for record in super().list_changes(after, limit)
