@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from agent.domain.deadline import Deadline
 from agent.domain.errors import JournalUnavailable, LookupTimedOut, LookupUnavailable
@@ -23,6 +23,7 @@ from agent.domain.ports import CallRecords, Journal, ListChanges, Progress
 from agent.domain.standing import FOLDED_ANEW, STANDING_EVENTS, Standing, standing_by
 
 _BATCH: Final = 2_000
+_CHOICES: Final = frozenset({EventType.CHOICE_RECORDED, EventType.CHOICE_UNDONE})
 _RESTARTS: Final = 5
 """In one drain; others may begin from the beginning at the same time."""
 
@@ -37,6 +38,13 @@ class Backlog:
     """How long ago the first of them was recorded; zero when there is none."""
 
 
+class ChoiceRecords(CallRecords, Protocol):
+    """What the journal holds of calls, and of when choices came into force."""
+
+    def last_applied(self) -> int:
+        """The choice of the newest ``choice.applied``; 0 when there is none. Raises ``JournalUnavailable``."""
+
+
 class Outbox:
     """Applies list changes from the journal to Redis, in order. Safe to run in many threads and processes.
 
@@ -47,7 +55,7 @@ class Outbox:
     def __init__(
         self,
         journal: Journal,
-        calls: CallRecords,
+        calls: ChoiceRecords,
         lists: ListChanges,
         clock: Callable[[], datetime],
         restarted: Callable[[str], None],
@@ -86,11 +94,12 @@ class Outbox:
                     return count
                 upto = self._known_mark(records[-1].seq)
                 inherited = self._lists.inherited()
+                in_force = max(inherited, self._calls.last_applied() if _CHOICES & {one.type for one in records} else 0)
                 standings = self._standings(records, inherited)
                 plain = [one for one in records if one.seq > inherited or one.type is not EventType.OPTOUT_ADDED]
                 if self._lists.apply(plain, mark, upto, standings):
                     count += len(records)
-                    self._record_applied(records)
+                    self._record_applied(records, in_force)
                     if progress is not None:
                         progress("applying", upto.seq, self._journal.state().restriction_watermark)
 
@@ -162,11 +171,15 @@ class Outbox:
         except KeyError as error:
             raise JournalUnavailable(f"a record up to {last} was altered: it has no {error}") from error
 
-    def _record_applied(self, records: Sequence[Record]) -> None:
-        """Record when choices came into force; not again when they are applied anew, to a Redis that forgot them."""
-        now = self._clock()
+    def _record_applied(self, records: Sequence[Record], in_force: int) -> None:
+        """Record when choices came into force; not again when they are applied anew, to a Redis that forgot them.
+
+        Those up to ``in_force`` had been in force before, for they come into force in their order. One of which nothing
+        says since when, because a process was killed between the two, must not be said to be in force since now.
+        """
+        now, told = self._clock(), max(self._told, in_force)
         for record in records:
-            if record.type not in (EventType.CHOICE_RECORDED, EventType.CHOICE_UNDONE) or record.seq <= self._told:
+            if record.type not in _CHOICES or record.seq <= told:
                 continue
             call = record.body["call"]
             of_call = self._calls.of_call(str(call))

@@ -60,6 +60,12 @@ class JournalCalls:
         """The opt-out and choice records of a number up to record ``until``, in order."""
         return list(self._journal.records(f"number = ? AND type IN ({_CHOICES}) AND seq <= ?", (number, until)))
 
+    def last_applied(self) -> int:
+        """See ``agent.outbox.ChoiceRecords``."""
+        where = f"type = '{EventType.CHOICE_APPLIED}'"
+        newest = next(self._journal.records(where, limit=1, newest_first=True), None)
+        return 0 if newest is None else int(str(newest.body["choice"]))
+
     def exported(self, batch: str) -> list[Record]:
         """The registrations of a batch, in order."""
         where = f"type = '{EventType.REGISTRATION_EXPORTED}' AND json_extract(body, '$.batch') = ?"

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
-from agent.adapters import journal_writer
+from agent.adapters import journal_writer, redis_keys
 from agent.adapters.sqlite_journal import SqliteJournal
 from agent.bootstrap import Application
 from agent.domain.dossier import UnknownKind
@@ -24,8 +25,10 @@ from agent.domain.journal_events import EventType
 from agent.domain.premise import Premise
 from agent.finishing import ENDED_WITHIN
 from deploy.lab.agent_service import bmn
+from deploy.lab.redis_server import PrivateRedis
 from tests.agi.fake_asterisk import FakeAsterisk
 from tests.agi.test_choice_scripts import a_call
+from tests.agi.test_choice_scripts import press as press_key
 from tests.agi.test_screen_script import Site
 from tests.integration.test_choices import bodies, call, finish, loaded, press, soon
 from tests.integration.test_journal import an_event, key_of
@@ -107,6 +110,29 @@ def test_a_service_that_must_stop_says_what_is_lost(site: Site) -> None:
         site.agent.stop()
     assert site.agent.log("records.lost")[0]["count"] >= 2
     assert ends(site) == []
+
+
+def test_since_when_a_choice_was_in_force_is_not_made_up(tmp_path: Path, own_redis: PrivateRedis) -> None:
+    """Killed between the two, nobody knows; a Redis that gets it again, months later, is not since when."""
+    site = Site(tmp_path, own_redis.url)
+    with site.agent, redis.Redis.from_url(own_redis.url, decode_responses=True) as client:
+        site.load("0611111111\n")
+        first, second = a_call(site), a_call(site, "0612349998")
+        own_redis.pause()
+        assert press_key(site, first, "seller_optout") == "recorded"
+        (chosen,) = site.sequences("type = 'choice.recorded'")
+        with locked(site.folder / "journal.db"):
+            own_redis.resume()
+            until(lambda: client.get(redis_keys.APPLIED).split(":")[1] == str(chosen))
+            site.agent.kill()
+        site.agent.start()
+        assert press_key(site, second, "seller_optout") == "recorded"
+        until(lambda: site.records("type = 'choice.applied'"))
+        site.agent.stop()
+        client.flushall()
+        site.agent.start()
+        assert site.screen("0612349999", "energy", "agent-7")["BMN_REASON"] == "seller_optout"
+    assert [one["call"] for one in site.records("type = 'choice.applied'")] == [second]
 
 
 @pytest.fixture

@@ -76,6 +76,11 @@ class Site:
         with closing(sqlite3.connect(self.folder / "journal.db")) as journal:
             return [json.loads(row[0]) for row in journal.execute(f"SELECT body FROM records WHERE {where}")]
 
+    def sequences(self, where: str) -> list[int]:
+        """Numbers of records in the journal."""
+        with closing(sqlite3.connect(self.folder / "journal.db")) as journal:
+            return [row[0] for row in journal.execute(f"SELECT seq FROM records WHERE {where}")]
+
 
 @pytest.fixture
 def site(tmp_path: Path, redis_url: str) -> Iterator[Site]:

@@ -61,6 +61,10 @@ class NoCalls:
         """Not used."""
         raise AssertionError
 
+    def last_applied(self) -> int:
+        """Nothing that is on the disk yet."""
+        return 0
+
     def exported(self, batch: str) -> list[Record]:
         """Not used."""
         raise AssertionError
