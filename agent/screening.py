@@ -120,7 +120,7 @@ class Screening:
             looked, decided = looked + looked_up - started, decided + at - looked_up
             try:
                 screened = self._recorded(
-                    request, call, profile, screened, deadline, _premise(screened, profile, facts)
+                    request, call, profile, screened, deadline, self._premise(screened, profile, facts)
                 )
                 break
             except PremiseOutdated:
@@ -224,6 +224,19 @@ class Screening:
                 self._outbox.catch_up(limit)
         return self._lists.facts(number, campaign, journal, limit)
 
+    def _premise(self, screened: Screened, profile: Profile, facts: Facts) -> Premise | None:
+        """What an allow rests on; a block needs nothing to go on being so."""
+        if screened.decision.verdict is not Verdict.ALLOW or not isinstance(screened.dialled, PhoneNumber):
+            return None
+        generation = facts.generation if screened.decision.reason is Reason.NOT_REGISTERED else None
+        return Premise(
+            upto=facts.upto,
+            number=screened.dialled.e164,
+            profile=profile.key,
+            assigned=self._unassigned.assigned,
+            until=None if generation is None else profile.valid_until(generation),
+        )
+
     def _recorded(
         self,
         request: ScreenRequest,
@@ -251,13 +264,6 @@ class Screening:
             self._journal.append_later([_event(request, call, profile, blocked)])
             return blocked
         return screened
-
-
-def _premise(screened: Screened, profile: Profile, facts: Facts) -> Premise | None:
-    """What an allow rests on; a block needs nothing to go on being so."""
-    if screened.decision.verdict is not Verdict.ALLOW or not isinstance(screened.dialled, PhoneNumber):
-        return None
-    return Premise(upto=facts.upto, number=screened.dialled.e164, profile=profile.key)
 
 
 def _unless_hung_up(screened: Screened, hung_up: Callable[[], str]) -> Screened:

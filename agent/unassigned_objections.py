@@ -26,7 +26,8 @@ class UnassignedObjections:
     def __init__(self, records: ObjectionRecords, assigned: Collection[str]) -> None:
         """``assigned`` are the keys of which the configuration says who they are."""
         self._records = records
-        self._assigned = assigned
+        self.assigned = assigned
+        """As given."""
         self._none_up_to = -1
         """Up to this record no such objection is in force; one that was taken back comes back by a new record only."""
 
@@ -35,7 +36,7 @@ class UnassignedObjections:
         none_up_to = self._none_up_to
         if watermark <= none_up_to:
             return ()
-        unknown = [seller for seller in self._records.sellers() if seller not in self._assigned]
+        unknown = [seller for seller in self._records.sellers() if seller not in self.assigned]
         found = tuple(seller for seller in unknown if self._records.any_in_force(seller, none_up_to))
         if not found:
             self._none_up_to = watermark

@@ -17,12 +17,15 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from agent.adapters.journal_file import connect
 from agent.adapters.journal_identity import JournalFiles, JournalProgress
+from agent.adapters.journal_schema import OBJECTIONS
 from agent.domain import chain
+from agent.domain.choice import OBJECTING
 from agent.domain.errors import InputRejected, PremiseOutdated
 from agent.domain.journal_events import PROTECTIVE_CHANGES, REGISTER_CHANGES, RESTRICTING, Event, EventType
 from agent.domain.premise import Premise
@@ -39,6 +42,7 @@ _LAST_TRY_S: Final = 5.0
 _RESTRICTING: Final = ", ".join(f"'{name}'" for name in sorted(RESTRICTING))
 ONCE_A_CALL: Final = frozenset({EventType.CALL_FINISHED, EventType.NOTICE_BEGUN, EventType.NOTICE_PLAYED})
 """What a premise may exclude of a call."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _REGISTER: Final = ", ".join(f"'{name}'" for name in sorted(REGISTER_CHANGES))
 
 
@@ -50,8 +54,8 @@ class Sealed:
     salt: bytes
     body: str
     digest: bytes
-    news: tuple[str, str] | None
-    """What a premise may exclude: ``number``, ``profile`` or the type of a record of a call, and which."""
+    news: tuple[tuple[str, str], ...]
+    """What a premise may exclude: ``number``, ``seller``, ``profile`` or the type of a record of a call, and which."""
 
     @classmethod
     def of(cls, event: Event) -> Sealed:
@@ -65,12 +69,14 @@ class Sealed:
         return cls(event.type, salt, body, digest, _news(event))
 
 
-def _news(event: Event) -> tuple[str, str] | None:
+def _news(event: Event) -> tuple[tuple[str, str], ...]:
+    body = event.body
     if event.type in RESTRICTING:
-        return "number", str(event.body["number"])
+        objects = event.type is EventType.OPTOUT_ADDED or body.get("answer") in OBJECTING
+        return ("number", str(body["number"])), *([("seller", str(body["seller"]))] if objects else [])
     if event.type in REGISTER_CHANGES:
-        return "profile", str(event.body["profile"])
-    return (event.type, str(event.body["call"])) if event.type in ONCE_A_CALL else None
+        return (("profile", str(body["profile"])),)
+    return ((event.type, str(body["call"])),) if event.type in ONCE_A_CALL else ()
 
 
 @dataclass(slots=True)
@@ -218,7 +224,7 @@ class JournalWriter:
         news: set[tuple[str, str]] = set()
         for entry in batch:
             self._remove_bodies(connection, entry)
-            if entry.premise is not None and _is_outdated(connection, entry.premise, watermark, news):
+            if entry.premise is not None and _is_outdated(connection, entry.premise, watermark, news, at_us):
                 entry.error = PremiseOutdated("the journal has moved on from what this entry rests on")
             if entry.error is not None:
                 continue
@@ -227,8 +233,7 @@ class JournalWriter:
                 seq += 1
                 link = chain.link(self._key, link, seq, at_us, event.type, event.digest)
                 rows.append((seq, at_us, event.type, event.salt, event.body, event.digest, link))
-                if event.news is not None:
-                    news.add(event.news)
+                news.update(event.news)
                 if event.type in PROTECTIVE_CHANGES:
                     watermark = seq
             entry.seqs = tuple(range(first, seq + 1))
@@ -264,11 +269,16 @@ def _records_in(entries: Iterable[Entry]) -> int:
     return sum(len(entry.events) for entry in entries)
 
 
-def _is_outdated(connection: sqlite3.Connection, premise: Premise, watermark: int, news: set[tuple[str, str]]) -> bool:
+def _is_outdated(
+    connection: sqlite3.Connection, premise: Premise, watermark: int, news: set[tuple[str, str]], at_us: int
+) -> bool:
     """Whether the journal holds what ``premise`` excludes, or ``news`` does, what this batch brings before it.
 
-    ``watermark`` is the last record that may turn an allow into a block, those of this batch included.
+    ``watermark`` is the last record that may turn an allow into a block, those of this batch included, and ``at_us``
+    when this batch is written.
     """
+    if premise.until is not None and at_us > (premise.until - _EPOCH) // timedelta(microseconds=1):
+        return True
     if premise.call is not None and any(
         (kind, premise.call) in news or _any(connection, _OF_CALL, kind, premise.call) for kind in premise.without
     ):
@@ -277,6 +287,11 @@ def _is_outdated(connection: sqlite3.Connection, premise: Premise, watermark: in
         return False
     if premise.number is not None and (
         ("number", premise.number) in news or _any(connection, _RESTRICTED, premise.number, premise.upto)
+    ):
+        return True
+    if premise.assigned is not None and (
+        any(kind == "seller" and seller not in premise.assigned for kind, seller in news)
+        or _any(connection, _OBJECTED_TO_ANOTHER, premise.upto, json.dumps([*premise.assigned]))
     ):
         return True
     return premise.profile is not None and (
@@ -292,6 +307,11 @@ _INSERT: Final = "INSERT INTO records (seq, at, type, salt, body, digest, link) 
 # By the indexes on call and number: the one on types would walk through all records of a type.
 _OF_CALL: Final = "SELECT 1 FROM records WHERE +type = ? AND call = ? LIMIT 1"
 _RESTRICTED: Final = f"SELECT 1 FROM records WHERE number = ? AND seq > ? AND +type IN ({_RESTRICTING}) LIMIT 1"
+_OBJECTED_TO_ANOTHER: Final = (
+    f"SELECT 1 FROM records INDEXED BY records_by_type WHERE type IN ('{EventType.OPTOUT_ADDED}', "
+    f"'{EventType.CHOICE_RECORDED}') AND seq > ? AND seller NOT IN (SELECT value FROM json_each(?)) "
+    f"AND {OBJECTIONS} LIMIT 1"
+)
 # A body that was purged may have been of any profile.
 _REGISTER_CHANGED: Final = (
     f"SELECT 1 FROM records WHERE type IN ({_REGISTER}) AND seq > ? "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 
 from agent.domain.journal_events import EventType
 
@@ -22,6 +23,10 @@ class Premise:
     """E.164: no later record restricts this number (``RESTRICTING`` of ``agent.domain.journal_events``)."""
     profile: str | None = None
     """No later record changes which load of this profile's register is in force."""
+    assigned: Collection[str] | None = None
+    """No later record objects to another seller than these, whoever it is that objects."""
+    until: datetime | None = None
+    """It is written no later than that: what it rests on holds until then (aware)."""
     call: str | None = None
     """Of this call there is no record ``without`` names, whenever that was written."""
     without: Collection[EventType] = ()

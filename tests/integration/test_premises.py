@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from agent.domain.phone_number import PhoneNumber
 from agent.domain.premise import Premise
 from agent.domain.profile import NL_BMNR
 from tests.conftest import load_register
+from tests.integration.aged_journal import AgedJournal
 from tests.integration.test_choices import bodies, call, finish, loaded, soon
 from tests.integration.test_journal import an_event, key_of
 from tests.integration.test_screening import last_verdict, reason, screen
@@ -40,6 +42,11 @@ def journal(tmp_path: Path) -> Iterator[SqliteJournal]:
 def a_load(profile: str = "nl-bmnr") -> Event:
     """A load of a register."""
     return Event.of(EventType.REGISTER_LOADED, {"profile": profile, "generation": "g"})
+
+
+def an_answer(answer: str) -> Event:
+    """Something that was said in a call for acme."""
+    return Event.of(EventType.CHOICE_RECORDED, {"number": "+31612340001", "seller": "acme", "answer": answer})
 
 
 def an_end(call_id: str = "c") -> Event:
@@ -65,6 +72,14 @@ UNHEARD = (EventType.NOTICE_BEGUN, EventType.NOTICE_PLAYED)
         (Event.of(EventType.CUSTOMER_REMOVED, {"number": "+31612340001"}), {"number": "+31612340001"}, False),
         (Event.of(EventType.CHOICE_RECORDED, {"number": "+31612340001"}), {"number": "+31612340001"}, False),
         (Event.of(EventType.CHOICE_UNDONE, {"number": "+31612340001"}), {"number": "+31612340001"}, False),
+        (an_event(1), {"assigned": {"acme", "bank"}}, True),
+        (an_event(1), {"assigned": {"bank"}}, False),
+        (an_answer("seller_optout"), {"assigned": {"bank"}}, False),
+        (an_answer("seller_optout"), {"assigned": {"acme"}}, True),
+        (an_answer("offered"), {"assigned": {"bank"}}, True),
+        (an_event(1, EventType.OPTOUT_REMOVED), {"assigned": {"bank"}}, True),
+        (HELD, {"until": datetime.now(UTC)}, False),
+        (HELD, {"until": datetime.now(UTC) + timedelta(days=1)}, True),
         (a_load(), {"profile": "nl-bmnr"}, False),
         (a_load("another"), {"profile": "nl-bmnr"}, True),
         (Event.of(EventType.REGISTER_ROLLED_BACK, {"profile": "nl-bmnr"}), {"profile": "nl-bmnr"}, False),
@@ -201,6 +216,39 @@ def test_a_rollback_between_lookup_and_record_is_not_overlooked(
     assert reason(app, NUMBER.e164) == "registered"
 
 
+def test_an_objection_to_somebody_unknown_between_lookup_and_record_is_not_overlooked(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another consumer's: it stops every promotional call from then on, and so this one."""
+    load_register(app, "0687654321\n")
+    look, seen = app.unassigned.sellers, []
+
+    def sellers(watermark: int) -> tuple[str, ...]:
+        found = look(watermark)
+        seen.append(found)
+        if len(seen) == 1:
+            body = {"seller": "ghost", "number": "+31612345999", "source": "letter", "by": "tests"}
+            app.journal.append([Event.of(EventType.OPTOUT_ADDED, body)], soon())
+        return found
+
+    monkeypatch.setattr(app.unassigned, "sellers", sellers)
+    assert reason(app, NUMBER.e164) == "objections_unassigned"
+    assert seen == [(), ("ghost",)]
+
+
+def test_a_load_that_expires_between_decision_and_record_allows_nothing(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At midnight, with the journal locked by somebody; or a machine that was put to sleep just then."""
+    loaded = load_register(app, "0687654321\n").generation
+    expires = NL_BMNR.valid_until(loaded)
+    moments = iter([expires - timedelta(milliseconds=1), expires + timedelta(milliseconds=2)])
+    monkeypatch.setattr(app.screening, "_clock", lambda: next(moments))
+    with AgedJournal(app, monkeypatch).at(expires + timedelta(milliseconds=1)):
+        assert reason(app, NUMBER.e164) == "register_stale"
+    assert [one["verdict"] for one in bodies(app, EventType.CALL_SCREENED)] == ["block"]
+
+
 @pytest.mark.parametrize(("times", "expected"), [(2, "not_registered"), (3, "lookup_unavailable")])
 def test_a_number_that_never_rests_is_blocked(
     app: Application, monkeypatch: pytest.MonkeyPatch, times: int, expected: str
@@ -284,9 +332,10 @@ def test_the_price_of_a_premise_is_an_index_probe(journal: SqliteJournal) -> Non
     plans = {
         journal_writer._OF_CALL: ("call.finished", "c"),
         journal_writer._RESTRICTED: ("+31612340001", 5),
+        journal_writer._OBJECTED_TO_ANOTHER: (5, '["acme"]'),
         journal_writer._REGISTER_CHANGED: (5, "nl-bmnr"),
     }
     for query, parameters in plans.items():
         plan = " ".join(str(row[3]) for row in journal.query(f"EXPLAIN QUERY PLAN {query}", parameters))
-        assert "SCAN" not in plan, plan
+        assert "SCAN" not in plan.replace("SCAN json_each", ""), plan
         assert "records_by_call" in plan or "records_by_number" in plan or "type=? AND seq>?" in plan, plan
