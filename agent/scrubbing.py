@@ -25,6 +25,7 @@ from agent.domain.errors import (
     JournalUnavailable,
     ListsBehind,
     LookupUnavailable,
+    PremiseOutdated,
     RegisterReplaced,
     RegisterUnusable,
 )
@@ -32,6 +33,7 @@ from agent.domain.journal_events import Event, EventType, JsonValue
 from agent.domain.model import Call, Campaign, Facts, Generation, Reason
 from agent.domain.phone_number import NUMBERING, Dialled, EmergencyNumber, PhoneNumber, UnusableNumber
 from agent.domain.ports import Progress
+from agent.domain.premise import Premise
 from agent.domain.profile import Profile
 from agent.domain.rules import decide
 from agent.domain.scrub import DUPLICATE, binding_generation, certificate, stays, valid_until
@@ -112,46 +114,54 @@ class Scrubbing:
         with outputs.drafts() as drafts:
             for _ in range(_STARTS):
                 try:
-                    run, lists_up_to, tally = self._parted(campaign, profile, file, drafts, progress)
+                    issued = self._scrubbed(campaign, profile, file, drafts, progress)
                     break
                 except RegisterReplaced:
                     drafts.restart()
             else:
                 raise LookupUnavailable(f"the register was replaced {_STARTS} times during the scrub: try again")
-            source = file.described()
-            if not source.rows:
-                raise InputRejected(f"there is no row in {source.name}")
-            if not tally.numbers:
-                raise InputRejected(f"no row of {source.name} has a number in that column: name it with --column")
-            clean, removed = drafts.sealed()
-            now = self._clock()
-            self._require_usable(campaign, profile, run.generation, now)
-            generation = binding_generation(campaign, profile, run.generation)
-            body: dict[str, JsonValue] = {
-                "campaign": campaign.key,
-                "seller": campaign.seller.key,
-                "profile": profile.key,
-                "generation": generation.id if generation else None,
-                "as_of": generation.as_of.isoformat() if generation else None,
-                "register_sha256": generation.sha256 if generation else None,
-                "lists_up_to": lists_up_to,
-                "valid_until": valid_until(profile, generation, now).isoformat(),
-                "input": source.as_json(),
-                "clean": clean.as_json(),
-                "removed": removed.as_json(),
-                "reasons": dict(sorted(tally.reasons.items())),
-                "version": self._version,
-                "by": self._by,
-                "formerly": [*campaign.seller.formerly] or None,
-                "phonenumbers": NUMBERING,
-            }
-            issued = self._recorded(Event(EventType.SCRUB_COMPLETED, body))
             try:
                 drafts.publish(issued)
             except (InputRejected, OSError) as error:
                 error.add_note(f"record {issued['record']} of the journal tells of this scrub; its files are not there")
                 raise
         return issued
+
+    def _scrubbed(
+        self, campaign: Campaign, profile: Profile, file: CallFile, drafts: ScrubDrafts, progress: Progress
+    ) -> dict[str, JsonValue]:
+        """Part ``file`` and record that; the certificate. Raises ``RegisterReplaced``, with nothing recorded."""
+        upto = self._journal.state().seq
+        run, lists_up_to, tally = self._parted(campaign, profile, file, drafts, progress)
+        source = file.described()
+        if not source.rows:
+            raise InputRejected(f"there is no row in {source.name}")
+        if not tally.numbers:
+            raise InputRejected(f"no row of {source.name} has a number in that column: name it with --column")
+        clean, removed = drafts.sealed()
+        now = self._clock()
+        self._require_usable(campaign, profile, run.generation, now)
+        generation = binding_generation(campaign, profile, run.generation)
+        body: dict[str, JsonValue] = {
+            "campaign": campaign.key,
+            "seller": campaign.seller.key,
+            "profile": profile.key,
+            "generation": generation.id if generation else None,
+            "as_of": generation.as_of.isoformat() if generation else None,
+            "register_sha256": generation.sha256 if generation else None,
+            "lists_up_to": lists_up_to,
+            "valid_until": valid_until(profile, generation, now).isoformat(),
+            "input": source.as_json(),
+            "clean": clean.as_json(),
+            "removed": removed.as_json(),
+            "reasons": dict(sorted(tally.reasons.items())),
+            "version": self._version,
+            "by": self._by,
+            "formerly": [*campaign.seller.formerly] or None,
+            "phonenumbers": NUMBERING,
+        }
+        premise = Premise(upto=upto, profile=profile.key if generation else None)
+        return self._recorded(Event(EventType.SCRUB_COMPLETED, body), premise)
 
     def _parted(
         self, campaign: Campaign, profile: Profile, file: CallFile, drafts: ScrubDrafts, progress: Progress
@@ -213,9 +223,12 @@ class Scrubbing:
         if reason is Reason.REGISTER_STALE:
             raise RegisterUnusable("the register is past its period (bmn register status), so nothing was scrubbed")
 
-    def _recorded(self, event: Event) -> dict[str, JsonValue]:
+    def _recorded(self, event: Event, premise: Premise) -> dict[str, JsonValue]:
         """The certificate of a scrub that is in the journal now."""
-        (seq,) = self._journal.append([event], Deadline.after_ms(_APPEND_TIMEOUT_MS))
+        try:
+            (seq,) = self._journal.append([event], Deadline.after_ms(_APPEND_TIMEOUT_MS), premise)
+        except PremiseOutdated as error:
+            raise RegisterReplaced("another load of the register was put in force meanwhile") from error
         record, mark = self._journal.record(seq), self._journal.mark(seq)
         if record is None or mark is None:
             raise JournalUnavailable(f"record {seq} cannot be read back")

@@ -21,6 +21,7 @@ from agent.bootstrap import Application
 from agent.domain.errors import InputRejected, JournalUnavailable, LookupUnavailable, RegisterUnusable
 from agent.domain.journal_events import EventType
 from agent.domain.phone_number import PhoneNumber
+from agent.domain.profile import NL_BMNR
 from deploy.lab.redis_server import PrivateRedis
 from tests.conftest import load_register, wired
 from tests.integration.test_screening import REGISTERED
@@ -83,6 +84,27 @@ def test_a_register_that_is_replaced_meanwhile_starts_the_scrub_again(
     assert (tmp_path / "clean.csv").read_text().splitlines()[1:] == [
         "Jan;0612345678", "Ann;06-12345679", "Bob;+31 6 12345680", "Cor;0612345681", "Els;0612345777", "Fer;0612345666",
     ]  # fmt: skip
+
+
+def test_a_load_that_was_left_after_the_last_row_is_not_certified(
+    app: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rolled back from while the files go to the disk: a scrub rests on what is in force when it is recorded."""
+    good = load_register(app, REGISTERED).generation.id
+    load_register(app, "0612345999\n")
+    sealed = DraftFile.sealed
+    left: list[object] = []
+
+    def roll_back(self: DraftFile) -> Any:
+        if not left:
+            left.append(app.registers.rollback(NL_BMNR))
+        return sealed(self)
+
+    monkeypatch.setattr(DraftFile, "sealed", roll_back)
+    issued = scrub(app, tmp_path)
+    assert issued["generation"] == good
+    assert issued["reasons"]["registered"] > 0
+    assert scrubs_recorded(app) == 1
 
 
 def test_a_register_that_is_replaced_again_and_again_ends_the_scrub(
