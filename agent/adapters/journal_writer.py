@@ -92,6 +92,10 @@ class Entry:
     done: threading.Lock = field(default_factory=threading.Lock)
     seqs: tuple[int, ...] = ()
     error: Exception | None = None
+    given_up: bool = False
+    """By its caller, so that it is never written."""
+    over: bool = False
+    """The writer is done with it; ``error`` says how."""
     fate: threading.Lock = field(default_factory=threading.Lock)
     """Taken once: by the writer that will commit the events, or by the caller who has no more time for them."""
 
@@ -146,6 +150,17 @@ class JournalWriter:
             self._watch.records_lost(len(entry.events))
         return taken
 
+    def promise(self, entry: Entry) -> bool:
+        """Have an entry tried until it is on disk whose commit had begun when its caller gave up.
+
+        False when that has failed meanwhile: then nothing of it is on disk.
+        """
+        with self._counting:
+            if entry.over:
+                return entry.error is None
+            entry.later = True
+            return True
+
     def close(self) -> int:
         """Write what is queued, and try for a while what was promised; returns how many records did not get there.
 
@@ -163,10 +178,12 @@ class JournalWriter:
             batch, ending = self._next(ending=ending)
             if batch:
                 connection = self._written(connection, batch)
-                kept = [entry for entry in batch if entry.later and entry.may_be_tried_again]
-                self._promised.extend(kept)
                 with self._counting:
+                    kept = [entry for entry in batch if entry.later and entry.may_be_tried_again]
+                    self._promised.extend(kept)
                     self._unwritten -= _records_in(batch) - _records_in(kept)
+                    for entry in batch:
+                        entry.over = not (entry.later and entry.may_be_tried_again)
                 for entry in batch:
                     if not entry.later:
                         entry.done.release()

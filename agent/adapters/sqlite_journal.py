@@ -7,6 +7,7 @@ there.
 from __future__ import annotations
 
 import json
+import operator
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -84,10 +85,23 @@ class SqliteJournal:
 
     def append(self, events: Sequence[Event], deadline: Deadline, premise: Premise | None = None) -> tuple[int, ...]:
         """See ``agent.domain.ports.Journal``."""
-        return self._appended(Entry([Sealed.of(event) for event in events], premise), deadline)
+        entry = Entry([Sealed.of(event) for event in events], premise)
+        try:
+            return self._appended(entry, deadline)
+        except JournalUnavailable:
+            if not entry.over and not entry.given_up:
+                self._local.doubted = (tuple(events), entry)
+            raise
 
     def append_later(self, events: Sequence[Event], premise: Premise | None = None) -> bool:
-        """See ``agent.domain.ports.Journal``."""
+        """See ``agent.domain.ports.Journal``. Events that this thread has just failed to append are written once.
+
+        Their commit may have begun, and end well after all.
+        """
+        doubted, entry = vars(self._local).pop("doubted", ((), None))
+        same = len(doubted) == len(events) and all(map(operator.is_, doubted, events))
+        if entry is not None and same and self._writer.promise(entry):
+            return True
         return self._writer.put(Entry([Sealed.of(event) for event in events], premise, later=True))
 
     def purge(self, event: Event, seqs: Sequence[int], deadline: Deadline) -> None:
@@ -104,7 +118,8 @@ class SqliteJournal:
         if not self._writer.alive:
             raise JournalUnavailable(f"the writer of journal {self.path} has stopped")
         in_time = entry.done.acquire(timeout=deadline.remaining_s())
-        if not in_time and (entry.take() or not entry.done.acquire(timeout=_COMMIT_S)):
+        entry.given_up = not in_time and entry.take()
+        if entry.given_up or not (in_time or entry.done.acquire(timeout=_COMMIT_S)):
             raise JournalUnavailable(self._locked() or f"journal {self.path} did not reach the disk in time")
         if isinstance(entry.error, InputRejected | JournalUnavailable | PremiseOutdated):
             raise entry.error

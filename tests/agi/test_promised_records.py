@@ -19,6 +19,7 @@ import redis
 from agent.adapters import journal_writer, redis_keys
 from agent.adapters.sqlite_journal import SqliteJournal
 from agent.bootstrap import Application
+from agent.domain.deadline import Deadline
 from agent.domain.dossier import UnknownKind
 from agent.domain.errors import JournalUnavailable
 from agent.domain.journal_events import EventType
@@ -201,6 +202,37 @@ def test_what_is_promised_while_the_journal_is_closed_is_written_too(
     go.set()
     assert journal._writer.close() == 0
     assert len(list(journal.records())) == 3
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["and ends well", "and fails at first"])
+def test_a_record_whose_commit_outlasts_its_caller_is_written_once(
+    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """The caller promises it for later, and the disk that was slow takes it after all."""
+    commit, begun, go, tries = journal._writer._commit, threading.Event(), threading.Event(), []
+
+    def slow(connection: sqlite3.Connection, batch: Any) -> int:
+        tries.append(len(batch))
+        if fails and len(tries) == 1:
+            assert all(entry.take() for entry in batch)
+            begun.set()
+            assert go.wait(10)
+            raise sqlite3.OperationalError("disk I/O error")
+        written = commit(connection, batch)
+        begun.set()
+        assert go.wait(10)
+        return written
+
+    monkeypatch.setattr(journal._writer, "_commit", slow)
+    events = [an_event(1)]
+    with pytest.raises(JournalUnavailable, match="in time"):
+        journal.append(events, Deadline.after_ms(200))
+    assert begun.is_set()
+    assert journal.append_later(events)
+    assert journal.append_later([an_event(2)])
+    go.set()
+    until(lambda: journal.unwritten == 0)
+    assert [record.body["number"] for record in journal.records()] == ["+31612340001", "+31612340002"]
 
 
 def test_no_more_is_promised_than_can_be_kept(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
