@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from agent.domain.choice import Charities
+from agent.domain.clock import behind, is_behind
 from agent.domain.deadline import Deadline
 from agent.domain.errors import InputRejected
 from agent.domain.journal_events import Event, EventType, JsonValue
@@ -100,11 +101,13 @@ class Registrations:
 
     def due(self, item: Registration) -> datetime:
         """When it must be with the registrar at the latest."""
-        return item.due(self._profiles[item.profile].registration_days)
+        return item.due(self._profiles[item.profile].registration_days, self._clock())
 
     def nearness(self, item: Registration) -> Due | None:
         """How near its deadline is; None where the registrar must not get it any more."""
-        return Due.of(self.due(item) - self._clock()) if item.is_undelivered else None
+        now = self._clock()
+        due = item.due(self._profiles[item.profile].registration_days, now)
+        return Due.of(due - now) if item.is_undelivered else None
 
     def is_overdue(self, item: Registration) -> bool:
         """Whether its time is over and the registrar does not have it as the consumer wants it."""
@@ -114,8 +117,12 @@ class Registrations:
         """Hand over what is pending (or what was ``rejected``) as a new batch; None when there is nothing.
 
         The journal has the batch before the file has its name: what was exported once is never in another batch, and a
-        file that was lost can be written again by ``rewrite``.
+        file that was lost can be written again by ``rewrite``. Raises ``InputRejected`` while the clock is behind the
+        journal: then nobody knows which calls are over.
         """
+        newest_at = self._journal.state().newest_at
+        if newest_at is not None and is_behind(self._clock(), newest_at):
+            raise InputRejected(f"{behind(self._clock(), newest_at)}; nothing was handed over")
         wanted = RegistrationState.REJECTED if rejected else RegistrationState.PENDING
         with self._files.exclusive():
             open_items = [item for item in self.all() if item.state is wanted]

@@ -130,7 +130,8 @@ class ServiceState:
             return None
         now = self._clock()
         waiting = [item for item in items if item.is_undelivered]
-        due = Counter(Due.of(item.due(self._profiles[item.profile].registration_days) - now) for item in waiting)
+        days = {key: profile.registration_days for key, profile in self._profiles.items()}
+        due = Counter(Due.of(item.due(days[item.profile], now) - now) for item in waiting)
         return RegistrationsState(
             due={one: due[one] for one in Due},
             unanswered=len(items) - len(waiting),

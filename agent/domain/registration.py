@@ -10,6 +10,7 @@ from typing import Final
 
 from agent.domain.call_story import CallChoices
 from agent.domain.choice import Wish
+from agent.domain.clock import is_behind
 from agent.domain.journal_events import EventType, Record
 from agent.domain.model import Sector
 from agent.domain.phone_number import PhoneNumber
@@ -101,19 +102,21 @@ class Registration:
         return None if answer is None else answer.reason
 
     def is_settled(self, now: datetime, after: timedelta) -> bool:
-        """Whether the call is over and has gone silent, so that what was said will not change any more."""
-        if self.ended_at is None:
-            return now - self.last_said_at >= _LONGEST_CALL
-        return now - max(self.last_said_at, self.ended_at) >= after
+        """Whether the call is over and has gone silent, so that what was said will not change any more.
+
+        One of the future, which a clock that was ahead has left, is over: nobody knows since when.
+        """
+        last = max(self.last_said_at, self.ended_at or self.last_said_at)
+        return is_behind(now, last) or now - last >= (_LONGEST_CALL if self.ended_at is None else after)
 
     @property
     def is_undelivered(self) -> bool:
         """Whether the registrar does not have it as the consumer wants it."""
         return self.state in (RegistrationState.PENDING, RegistrationState.REJECTED)
 
-    def due(self, days: int) -> datetime:
-        """When it must be with the registrar at the latest."""
-        return self.wished_at + timedelta(days=days)
+    def due(self, days: int, now: datetime) -> datetime:
+        """When it must be with the registrar at the latest; now, where a clock that was ahead hides when that is."""
+        return now if is_behind(now, self.wished_at) else self.wished_at + timedelta(days=days)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 
 from agent.bootstrap import Application
-from agent.domain.choice import Answer
+from agent.clock_keeping import ClockKeeping
+from agent.domain.choice import Answer, Source
 from agent.domain.errors import InputRejected
-from agent.domain.registration import Acknowledgement, AcknowledgementFile, RegistrationState
+from agent.domain.registration import Acknowledgement, AcknowledgementFile, Due, RegistrationState
 from agent.registrations import Exported
 from deploy.lab.agent_service import bmn
 from tests.conftest import load_register, wired
-from tests.integration.test_choices import EMPTY, call, finish, loaded, press, say
+from tests.integration.aged_journal import AgedJournal
+from tests.integration.test_choices import EMPTY, call, finish, loaded, press, say, soon
 
 __all__ = ["loaded"]
 
@@ -226,6 +228,24 @@ def test_a_call_without_a_recorded_end_is_over_after_hours(loaded: Application) 
     now = datetime.now(UTC)
     assert not item.is_settled(now + timedelta(hours=3), timedelta(minutes=15))
     assert item.is_settled(now + timedelta(hours=5), timedelta(minutes=15))
+
+
+def test_what_was_said_while_the_clock_was_ahead_is_handed_over_now(
+    settled: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows since when it is due, so it is near; a clock that nobody has vouched for hands nothing over."""
+    aged, ahead = AgedJournal(settled, monkeypatch), datetime.now(UTC) + timedelta(days=35)
+    call_id = aged.call(ahead, "+31612345678")
+    aged.say(ahead, "+31612345678", call_id, Source.AGENT, Answer.REGISTER_WITH_CHARITIES)
+    aged.finish(ahead, "+31612345678", call_id)
+    with pytest.raises(InputRejected, match="nothing was handed over"):
+        export(settled, tmp_path / "1.csv")
+    ClockKeeping(settled.journal, lambda: datetime.now(UTC), lambda: True).settle(soon())
+    (item,) = settled.registrations.all()
+    assert settled.registrations.nearness(item) is Due.WITHIN_1_DAY
+    handed = export(settled, tmp_path / "1.csv")
+    assert handed is not None
+    assert handed.count == 1
 
 
 def test_the_registrars_words_are_shown_without_a_number(tmp_path: Path, settled: Application) -> None:
