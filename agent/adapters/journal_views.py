@@ -34,6 +34,12 @@ _REGISTRATION_CHANGES: Final = ", ".join(
     )
 )
 
+_PUT_RIGHT: Final = (
+    f"EXISTS (SELECT 1 FROM records jumped WHERE jumped.type = '{EventType.CLOCK_JUMPED}' AND jumped.seq > records.seq "
+    "AND jumped.at >= ? AND jumped.at < ?)"
+)
+_WITHIN: Final = f"at >= ? AND (at < ? OR {_PUT_RIGHT})"
+"""What a clock that was ahead dated into the future happened before it was put right. The first term needs no body."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -74,8 +80,7 @@ class JournalCalls:
     def unfollowed(self, since: datetime, before: datetime) -> list[str]:
         """Calls that ended in that time with a notice to follow, of which there is no record of a notice."""
         where = (
-            f"type = '{EventType.CALL_FINISHED}' AND json_extract(body, '$.notice') = 'to_follow' "
-            "AND at >= ? AND at < ? "
+            f"type = '{EventType.CALL_FINISHED}' AND json_extract(body, '$.notice') = 'to_follow' AND {_WITHIN} "
             "AND NOT EXISTS (SELECT 1 FROM records played WHERE played.call = records.call "
             f"AND played.type IN ('{EventType.NOTICE_BEGUN}', '{EventType.NOTICE_PLAYED}'))"
         )
@@ -84,24 +89,25 @@ class JournalCalls:
     def cut_off(self, since: datetime, before: datetime) -> list[str]:
         """Calls whose notice began in that time, and of which there is no record of how far it came."""
         where = (
-            f"type = '{EventType.NOTICE_BEGUN}' AND at >= ? AND at < ? "
+            f"type = '{EventType.NOTICE_BEGUN}' AND {_WITHIN} "
             "AND NOT EXISTS (SELECT 1 FROM records played WHERE played.call = records.call "
             f"AND played.type = '{EventType.NOTICE_PLAYED}')"
         )
         return list(dict.fromkeys(self._calls_of(where, since, before)))
 
     def _calls_of(self, where: str, since: datetime, before: datetime) -> list[str]:
-        times = tuple((moment - _EPOCH) // timedelta(microseconds=1) for moment in (since, before))
+        moments = (since, before, since, before)
+        times = tuple((moment - _EPOCH) // timedelta(microseconds=1) for moment in moments)
         return [str(record.body["call"]) for record in self._journal.records(where, times)]
 
     def unfinished(self, before: datetime, limit: int) -> list[str]:
         """See ``agent.domain.ports.CallRecords``."""
         query = (
             "SELECT open_calls.call FROM open_calls CROSS JOIN records ON records.seq = open_calls.seq "
-            "WHERE records.at < ? AND records.body IS NOT NULL ORDER BY open_calls.seq LIMIT ?"
+            f"WHERE (records.at < ? OR {_PUT_RIGHT}) AND records.body IS NOT NULL ORDER BY open_calls.seq LIMIT ?"
         )
         until = (before - _EPOCH) // timedelta(microseconds=1)
-        return [str(call) for (call,) in self._journal.query(query, (until, limit))]
+        return [str(call) for (call,) in self._journal.query(query, (until, 0, until, limit))]
 
     def registering_calls(self) -> list[str]:
         """The calls in which somebody asked to be entered in the register, in order."""

@@ -26,9 +26,11 @@ from deploy.lab.redis_server import PrivateRedis
 from tests.agi.test_screen_script import Site
 from tests.conftest import load_register, wired
 from tests.integration.aged_journal import AgedJournal
-from tests.integration.test_choices import bodies, soon
+from tests.integration.test_choices import bodies, loaded, soon
 from tests.integration.test_screening import NUMBER, reason, screen
 from tests.waiting import until
+
+__all__ = ["loaded"]
 
 AHEAD = timedelta(days=35)
 FREE = "0612345999"
@@ -68,6 +70,32 @@ def test_an_objection_is_still_what_blocks(ahead: Application) -> None:
     """The clearer reason."""
     ahead.seller_lists.add_optout("acme", PhoneNumber(digits="31612345999"), "letter", None)
     assert reason(ahead, FREE) == "seller_optout"
+
+
+def test_the_books_of_what_happened_while_the_clock_was_ahead_are_closed_all_the_same(
+    loaded: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some hours after it was put right, and not once that time has come: no end, no notice, a notice cut off."""
+    aged, then, number = AgedJournal(loaded, monkeypatch), now() + AHEAD, NUMBER.e164
+    open_call, unheard, cut_off = (aged.call(then, number) for _ in range(3))
+    aged.finish(then, number, unheard, notice="to_follow")
+    aged.finish(then, number, cut_off, notice="to_follow")
+    about = {"call": cut_off, "number": number, "campaign": "energy", "seller": "acme", "language": "nl"}
+    aged.append(then, EventType.NOTICE_BEGUN, **about, prompt="notice-acme")
+    assert keeper(loaded, True).settle(soon())
+    right = now()
+    for after, closed, missed in (
+        (timedelta(minutes=10), 0, 0),
+        (timedelta(hours=5), 1, 2),
+        (timedelta(hours=6), 0, 0),
+    ):
+        monkeypatch.setattr(loaded.finishing, "_clock", lambda moment=right + after: moment)
+        assert loaded.finishing.close_books(soon()) == closed
+        assert sum(loaded.finishing.close_open(soon()).values()) == missed
+    ended = {one["call"]: one["ended_by"] for one in bodies(loaded, EventType.CALL_FINISHED)}
+    assert ended[open_call] == "unknown"
+    played = {one["call"]: one["ended"] for one in bodies(loaded, EventType.NOTICE_PLAYED)}
+    assert played == {unheard: "never_began", cut_off: "agent_lost"}
 
 
 def test_nothing_else_goes_by_that_clock_either(ahead: Application, tmp_path: Path, redis_url: str) -> None:
