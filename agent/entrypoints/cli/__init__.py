@@ -106,6 +106,7 @@ def bmn() -> None:
 
 def main() -> None:
     """Run the command and leave with its exit code."""
+    _fill_standard_streams()
     try:
         code = bmn.main(standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
@@ -130,6 +131,20 @@ def main() -> None:
         click.echo(f"bmn: {error.strerror or error}", err=True)
         code = 3
     sys.exit(code)
+
+
+def _fill_standard_streams() -> None:
+    """Have nothing read or printed where a standard stream was closed before this process started.
+
+    Else there would be no such stream, and the next file or socket of ours would take its number.
+    """
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        while (number := os.open(os.devnull, os.O_RDWR)) < 3:  # the lowest that is free
+            os.set_inheritable(number, True)
+        os.close(number)
+        sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115  # descriptors, for good
+        sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+        sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def _complain(error: BmnError, problems: tuple[str, ...], total: int) -> None:
