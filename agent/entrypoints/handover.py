@@ -90,20 +90,39 @@ class Successor:
     def __init__(
         self,
         listeners: Mapping[str, tuple[socket.socket, tuple[str, int]]],
-        listens: Callable[[int], None],
+        listens: Callable[[], None],
         failed: Callable[[str], None],
     ) -> None:
-        """Start it. Once it is waited for, ``listens`` gets its process id when it does, else ``failed`` the reason.
+        """``listens`` is called when it does, else ``failed`` with the reason, each on another thread.
 
-        ``listeners`` are the sockets by name, each with the address that is configured. Raises ``OSError``.
+        ``listeners`` are the sockets by name, each with the address that is configured.
         """
+        self._listeners = listeners
         self._listens = listens
         self._failed = failed
         self._given_up = threading.Event()
+        self._begun = threading.Event()
+        """There is a process that starts it, or there will be none."""
+        self._settled = threading.Event()
+        """It is known whether there is a process, and one that was given up has been told so."""
+        self._starter: subprocess.Popen[bytes] | None = None
+        self._why = "no process could be started"
+        self.pid = 0
+        """0: it has not been started, or has failed."""
         self._process: int | None = None
         """A descriptor of it, once it has been started: nobody else can have its number."""
+
+    def start(self) -> None:
+        """Start it. Raises ``OSError`` or ``RuntimeError``; then there is no process, and nothing is called."""
         ours, theirs = os.pipe()
-        handed = {name: (one.fileno(), _text(address)) for name, (one, address) in listeners.items()}
+        try:
+            # First, because a process that nobody follows would take over all the same, and stay beside this one.
+            threading.Thread(target=self._follow, args=(ours,), name="successor", daemon=True).start()
+        except RuntimeError:
+            os.close(ours)
+            os.close(theirs)
+            raise
+        handed = {name: (one.fileno(), _text(address)) for name, (one, address) in self._listeners.items()}
         environment = {**os.environ, VARIABLE: json.dumps({"pipe": theirs, "listeners": handed})}
         for name in OF_ONE_PROCESS:
             environment.pop(name, None)
@@ -113,47 +132,68 @@ class Successor:
                 env=environment,
                 pass_fds=[theirs, *(fd for fd, _ in handed.values())],
             )
-        except OSError:
-            os.close(ours)
-            raise
+        except OSError as error:
+            self._why = str(error)
         finally:
             os.close(theirs)
-        self._pipe = ours
-
-    def wait(self) -> None:
-        """Begin to wait for what it says, on another thread."""
-        threading.Thread(target=self._wait, name="successor", daemon=True).start()
+            self._begun.set()
 
     def give_up(self) -> None:
-        """It shall not take the place after all: ask it to stop."""
+        """It shall not take the place after all: ask it to stop, as soon as there is one."""
         self._given_up.set()
-        if self._process is not None:
-            with suppress(OSError):
-                signal.pidfd_send_signal(self._process, signal.SIGTERM)
+        self.send(signal.SIGTERM)
 
-    def _wait(self) -> None:
-        with open(self._pipe, "rb", buffering=0) as pipe:  # noqa: PTH123  # a descriptor
-            pid = int(pipe.readline() or 0)
-            self._starter.wait()
-            if not pid:
-                self._failed("no process could be started")
-                return
-            with suppress(ProcessLookupError):  # it has ended already
-                self._process = os.pidfd_open(pid)
+    def settle(self, wait_s: float) -> None:
+        """Wait until one that was given up has been told so."""
+        self._settled.wait(wait_s)
+
+    def send(self, number: int) -> None:
+        """Send it a signal, if it has been started and has not ended."""
+        with suppress(OSError):
+            if self._process is not None:
+                signal.pidfd_send_signal(self._process, number)
+            elif self.pid:
+                os.kill(self.pid, number)
+
+    def _follow(self, ours: int) -> None:
+        try:
+            why = self._outcome(ours)
+        except Exception as error:  # noqa: BLE001  # whatever it was, there must not be two of us for good
+            self.give_up()
+            why = f"it could not be followed: {error}"
+        self._settled.set()
+        if why is None:
+            self._listens()
+            return
+        process, self._process, self.pid = self._process, None, 0
+        if process is not None:
+            os.close(process)
+        self._failed(why)
+
+    def _outcome(self, ours: int) -> str | None:
+        """Wait for what it says; None when it listens, else why it does not."""
+        with open(ours, "rb", buffering=0) as pipe:  # a descriptor
+            self.pid = int(pipe.readline() or 0)
+            self._begun.wait()
+            if self._starter is not None:
+                self._starter.wait()
+            if not self.pid:
+                return self._why
+            with suppress(OSError):  # it has ended already, or there is no descriptor left
+                self._process = os.pidfd_open(self.pid)
+            if self._given_up.is_set():
+                self.give_up()
+            self._settled.set()
             said = _line(pipe, time_limits.HANDOVER_START_S)
             if said == _LISTENS and not self._given_up.is_set():
-                self._listens(pid)
-                return
+                return None
             too_late = said is None
             if too_late:
                 self.give_up()
-                if _line(pipe, time_limits.HANDOVER_KILL_S) is None and self._process is not None:
-                    signal.pidfd_send_signal(self._process, signal.SIGKILL)
-        if self._process is not None:
-            os.close(self._process)
-            self._process = None
+                if _line(pipe, time_limits.HANDOVER_KILL_S) is None:
+                    self.send(signal.SIGKILL)
         why = f"did not listen within {time_limits.HANDOVER_START_S:.0f} s" if too_late else "ended before it listened"
-        self._failed(f"process {pid} {why}")
+        return f"process {self.pid} {why}"
 
 
 class Succession:
@@ -164,28 +204,62 @@ class Succession:
         self._log = log
         self._taken_over = taken_over
         self._successor: Successor | None = None
+        self._lock = threading.Lock()
+        self._asked_again = False
+        self._over = False
+        """There is a successor that listens, or there shall be none."""
 
     def begin(self, sockets: Mapping[str, tuple[socket.socket | None, tuple[str, int]]]) -> None:
-        """Start a successor, unless one has been started; it gets the sockets that are there."""
-        if self._successor is not None:
-            return
+        """Start a successor; it gets the sockets that are there.
+
+        One that was started before may not have seen what was changed since: it is to hand over in its turn.
+        """
+        with self._lock:
+            if self._successor is not None:
+                self._asked_again = True
+                if self._over:
+                    self._successor.send(signal.SIGHUP)
+                return
+            listeners = {name: (one, address) for name, (one, address) in sockets.items() if one is not None}
+            self._successor = Successor(listeners, self._listens, self._failed)
         self._manager.say("RELOADING=1", f"MONOTONIC_USEC={monotonic_ns() // 1000}")
-        listeners = {name: (one, address) for name, (one, address) in sockets.items() if one is not None}
         try:
-            self._successor = Successor(listeners, self._taken_over, self._failed)
-            self._successor.wait()
+            self._successor.start()
         except (OSError, RuntimeError) as error:
             self._failed(str(error))
 
     def give_up(self) -> None:
         """There shall be none: this process was asked to stop meanwhile."""
+        with self._lock:
+            self._over = True
+            successor = self._successor
+        if successor is not None:
+            successor.give_up()
+
+    def settle(self, wait_s: float) -> None:
+        """Wait until a successor that was given up has been told so; else it would go on without this process."""
         if self._successor is not None:
-            self._successor.give_up()
+            self._successor.settle(wait_s)
+
+    def _listens(self) -> None:
+        with self._lock:
+            successor, self._over = self._successor, True
+            asked_again = self._asked_again
+        assert successor is not None
+        self._taken_over(successor.pid)
+        if asked_again:
+            successor.send(signal.SIGHUP)
 
     def _failed(self, why: str) -> None:
-        self._successor = None
+        with self._lock:
+            self._successor = None
+            asked_again, self._asked_again = self._asked_again, False
+            if self._over:
+                return
         self._log.error(logs.AGENT_HANDOVER_FAILED, why=why)
         self._manager.say("READY=1", "STATUS=A successor could not start; see the log")
+        if asked_again:
+            os.kill(os.getpid(), signal.SIGHUP)
 
 
 def _line(pipe: RawIOBase, wait_s: float) -> bytes | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -240,6 +241,9 @@ class Service:
             number = signals.wait(time_limits.SIGNAL_LOOK_S)
             if number is not None and signals.MEANINGS[number] is signals.Asked.STOP:
                 until = self._last_resort.set(min(until, monotonic() + self._grace_s), end.code)
+            elif number == signal.SIGHUP and end.handed_over:
+                self._start_successor()
+        self._succession.settle(time_limits.HANDOVER_KILL_S)
         return self._server.stop(0)
 
     @contextmanager
