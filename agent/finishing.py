@@ -22,7 +22,7 @@ from agent.domain.call_story import (
     NoticeResult,
 )
 from agent.domain.deadline import Deadline
-from agent.domain.errors import JournalUnavailable, PremiseOutdated
+from agent.domain.errors import JournalUnavailable, NothingKept, PremiseOutdated
 from agent.domain.journal_events import Event, EventType, JsonValue
 from agent.domain.model import Notice
 from agent.domain.ports import CallRecords, Journal
@@ -174,8 +174,11 @@ class Finishing:
         return [story for call in calls if (story := CallStory.of(self._calls.of_call(call))) is not None]
 
     def finish(self, report: FinishReport, deadline: Deadline) -> Finished | None:
-        """Record the end of a call, once; None when no such call was dialled. Raises ``JournalUnavailable``."""
-        story = CallStory.of(self._calls.of_call(report.call))
+        """Record the end of a call, once; None when no such call was dialled.
+
+        Raises ``JournalUnavailable``: it is recorded later; and ``NothingKept``: it must be reported again.
+        """
+        story = self._story(report.call)
         if story is None or story.number is None:
             return None
         ended_by = _ended_by(report)
@@ -206,12 +209,12 @@ class Finishing:
         """Record that the consumer's leg ended with the notice still to follow; None when that is not so.
 
         The end of the agent's part may be on its way, when both hung up at once: it is waited for. ``who`` is
-        ``cut_off``, or else the consumer. Raises ``JournalUnavailable``.
+        ``cut_off``, or else the consumer. Raises as ``finish``.
         """
-        story = CallStory.of(self._calls.of_call(call))
+        story = self._story(call)
         while story is not None and story.number is not None and story.finished is None and deadline.remaining_s() > 0:
             time.sleep(_END_LOOK_S)
-            story = CallStory.of(self._calls.of_call(call))
+            story = self._story(call)
         if story is None or story.finished is None or story.finished.body["notice"] != NOTICE_TO_FOLLOW:
             return None
         passed_on = story.finished.body["ended_by"] == EndedBy.TRANSFERRED
@@ -225,6 +228,13 @@ class Finishing:
             self._journal.append_later([event], _unheard(call))
             raise
         return left
+
+    def _story(self, call: str) -> CallStory | None:
+        """What is known of a call that something was reported of."""
+        try:
+            return CallStory.of(self._calls.of_call(call))
+        except JournalUnavailable as error:
+            raise NothingKept(str(error)) from error
 
     def close_books(self, deadline: Deadline) -> int:
         """Give each allowed call an end that got none within ``ENDED_WITHIN``; returns how many, some at a time.

@@ -60,6 +60,10 @@ class JournalOutdated(JournalUnavailable):
     """The journal is of an older version of this software, and may not be brought up to date here."""
 
 
+class NothingKept(JournalUnavailable):
+    """The journal could not be read: nothing of what was reported is on its way to the disk, so report it again."""
+
+
 class PremiseOutdated(BmnError):
     """The journal holds a record that the author of an entry did not know of: nothing was written, so look again."""
 

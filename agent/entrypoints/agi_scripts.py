@@ -23,6 +23,9 @@ dialplan does not say that it is ``connected``, as an older one never does, is r
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Final
 
@@ -36,10 +39,12 @@ from agent.choices import KeyPress
 from agent.domain.call_story import CallStory, NoticeResult
 from agent.domain.choice import Wish
 from agent.domain.deadline import Deadline
-from agent.domain.errors import BmnError, JournalUnavailable
+from agent.domain.errors import BmnError, JournalUnavailable, NothingKept
 from agent.domain.phone_number import mask_within
 from agent.domain.profile import PROFILES
 from agent.domain.wording import counted
+from agent.entrypoints import time_limits
+from agent.entrypoints.owed_ends import OwedEnds
 from agent.entrypoints.screen_script import ScreenScript
 from agent.finishing import FinishReport
 from agent.unassigned_objections import unassigned_in_words
@@ -58,6 +63,8 @@ class AgiScripts:
         self._source = source
         self._log = logs.logger()
         self._watch = app.watch
+        self.owed_ends = OwedEnds(app.watch)
+        """What was reported to ``finish`` and ``left``, and is to be recorded by whoever settles it."""
         verdicts = ScreenScript(app, source)
         self.screen = verdicts.screen
         self.refuse = verdicts.refuse
@@ -128,29 +135,57 @@ class AgiScripts:
 
     def finish(self, request: AgiRequest, channel: AgiChannel, due: float) -> None:
         """Record the end of a dialled call."""
-        call, dialstatus, answered_s, cause, rang_after_s, ended_by, *rest = (*request.arguments, *[""] * 9)
-        uniqueid, answer, left, *_ = rest
-        older = answer not in (names.ANSWERED, names.NOT_ANSWERED)
-        report = FinishReport(
-            call=call,
-            dialstatus=dialstatus[:_KEPT],
-            answered=dialstatus == names.DIALSTATUS_ANSWERED if older else answer == names.ANSWERED,
-            answered_s=int(answered_s) if answered_s.isdecimal() else 0,
-            cause=int(cause) if cause.isdecimal() else None,
-            rang=rang_after_s.isdecimal(),
-            ended_by=ended_by,
-            uniqueid=uniqueid[:_KEPT] or request.uniqueid,
-            left=left,
-        )
+        report = _report(request)
         try:
-            finished = self._app.finishing.finish(report, Deadline.after_ms(_FINISH_MS))
-        except JournalUnavailable as error:
+            self._finish(report, Deadline.after_ms(_FINISH_MS), channel.end)
+        except NothingKept as error:
             channel.end()
-            self._log.error(logs.CALL_FINISHED, call=_unknown(call), failure=str(error))
-            return
+            self._log.error(logs.CALL_FINISHED, call=_unknown(report.call), failure=str(error))
+            self.owed_ends.owe(partial(self._finish_again, report))
+
+    def finish_later(self, request: AgiRequest, channel: AgiChannel) -> None:
+        """Accept the end of a dialled call, for somebody else to record it."""
+        self.owed_ends.owe(partial(self._finish_again, _report(request)))
         channel.end()
+
+    def left(self, request: AgiRequest, channel: AgiChannel, due: float) -> None:
+        """Record that the consumer's leg ended before the notice that was to follow, where that is so."""
+        leg = _Leg.of(request)
+        try:
+            self._left(leg, Deadline.after_ms(_FINISH_MS), channel.end)
+        except NothingKept as error:
+            channel.end()
+            self._log.error(logs.NOTICE_PLAYED, call=_unknown(leg.call), failure=str(error))
+            self.owed_ends.owe(partial(self._left_again, leg, Deadline.after_ms(_FINISH_MS)))
+
+    def left_later(self, request: AgiRequest, channel: AgiChannel) -> None:
+        """Accept that, for somebody else to record it."""
+        self.owed_ends.owe(partial(self._left_again, _Leg.of(request), Deadline.after_ms(_FINISH_MS)))
+        channel.end()
+
+    def _finish_again(self, report: FinishReport) -> bool:
+        self._finish(report, Deadline.after_ms(time_limits.OWED_RECORD_MS))
+        return True
+
+    def _left_again(self, leg: _Leg, until: Deadline) -> bool:
+        """The end of the agent's part, without which nothing can be said, may come until then."""
+        return self._left(leg, Deadline.after_ms(time_limits.OWED_RECORD_MS)) or until.remaining_s() <= 0
+
+    def _finish(self, report: FinishReport, deadline: Deadline, end: Callable[[], None] = lambda: None) -> None:
+        """Record and log it; ``end`` is called in between. Raises ``NothingKept``."""
+        try:
+            finished = self._app.finishing.finish(report, deadline)
+        except NothingKept:
+            raise
+        except JournalUnavailable as error:
+            end()
+            self._log.error(logs.CALL_FINISHED, call=_unknown(report.call), failure=str(error))
+            return
+        end()
         if finished is None:
-            self._log.warning(logs.CALL_FINISHED, call=_unknown(call), failure="no call with this id was dialled")
+            self._log.warning(
+                logs.CALL_FINISHED, call=_unknown(report.call), failure="no call with this id was dialled"
+            )
         elif not finished.repeated:
             offered = finished.story.choices.offered
             if finished.offer_due:
@@ -160,7 +195,7 @@ class AgiScripts:
             write = self._log.warning if finished.offer_due and not offered else self._log.info
             write(
                 logs.CALL_FINISHED,
-                **_about(call, finished.story),
+                **_about(report.call, finished.story),
                 dialstatus=report.dialstatus,
                 answered_s=report.answered_s,
                 ended_by=finished.ended_by,
@@ -170,23 +205,23 @@ class AgiScripts:
                 failure=None,
             )
 
-    def left(self, request: AgiRequest, channel: AgiChannel, due: float) -> None:
-        """Record that the consumer's leg ended before the notice that was to follow, where that is so."""
-        call, who, uniqueid, *_ = (*request.arguments, "", "", "")
-        leg = uniqueid[:_KEPT] or request.uniqueid
+    def _left(self, leg: _Leg, deadline: Deadline, end: Callable[[], None] = lambda: None) -> bool:
+        """The same of a consumer who has left; whether there was something to record."""
         try:
-            left = self._app.finishing.left(call, who, leg, Deadline.after_ms(_FINISH_MS))
+            left = self._app.finishing.left(leg.call, leg.who, leg.uniqueid, deadline)
+        except NothingKept:
+            raise
         except JournalUnavailable as error:
-            channel.end()
-            self._log.error(logs.NOTICE_PLAYED, call=_unknown(call), failure=str(error))
-            return
-        channel.end()
+            end()
+            self._log.error(logs.NOTICE_PLAYED, call=_unknown(leg.call), failure=str(error))
+            return True
+        end()
         if left is None:
-            return
+            return False
         self._watch.notices_played(NoticeResult.NOT_PLAYED, left.ended)
         self._log.warning(
             logs.NOTICE_PLAYED,
-            **_about(call, left.story),
+            **_about(leg.call, left.story),
             result=NoticeResult.NOT_PLAYED,
             ended=left.ended,
             heard_ms=0,
@@ -195,8 +230,9 @@ class AgiScripts:
             late=0,
             failure=None,
             source=self._source,
-            uniqueid=leg,
+            uniqueid=leg.uniqueid,
         )
+        return True
 
     def health(self, request: AgiRequest, channel: AgiChannel, due: float) -> None:
         """Say ``ok`` when a call could be screened now: the register is loaded and fresh, and the journal open."""
@@ -225,6 +261,37 @@ class AgiScripts:
         except BmnError as error:
             problems.append(str(error))
         return problems
+
+
+@dataclass(frozen=True, slots=True)
+class _Leg:
+    """A consumer's leg that has ended, as it is reported."""
+
+    call: str
+    who: str
+    uniqueid: str
+
+    @classmethod
+    def of(cls, request: AgiRequest) -> _Leg:
+        call, who, uniqueid, *_ = (*request.arguments, "", "", "")
+        return cls(call, who, uniqueid[:_KEPT] or request.uniqueid)
+
+
+def _report(request: AgiRequest) -> FinishReport:
+    call, dialstatus, answered_s, cause, rang_after_s, ended_by, *rest = (*request.arguments, *[""] * 9)
+    uniqueid, answer, left, *_ = rest
+    older = answer not in (names.ANSWERED, names.NOT_ANSWERED)
+    return FinishReport(
+        call=call,
+        dialstatus=dialstatus[:_KEPT],
+        answered=dialstatus == names.DIALSTATUS_ANSWERED if older else answer == names.ANSWERED,
+        answered_s=int(answered_s) if answered_s.isdecimal() else 0,
+        cause=int(cause) if cause.isdecimal() else None,
+        rang=rang_after_s.isdecimal(),
+        ended_by=ended_by,
+        uniqueid=uniqueid[:_KEPT] or request.uniqueid,
+        left=left,
+    )
 
 
 def _unknown(call: str) -> str:

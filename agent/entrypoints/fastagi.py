@@ -48,6 +48,8 @@ class Script:
     """A thread of its own, and time in the backlog does no harm."""
     deadline_ms: float = 1000
     """From the request's arrival to the moment the answer is due."""
+    later: Refusal | None = None
+    """What a long one does instead when no thread can be had for it: accept what it is told, for somebody else."""
     limit_s: float | None = None
     """What takes longer is stuck; None: it may take as long as it likes."""
 
@@ -248,6 +250,9 @@ class FastAgiServer:
             channel.stalled = None  # from here on it keeps no worker
             if self._hand_over(arrival.sock, serve):
                 return True
+            if (later := script.later) is not None:
+                serve(worker, lambda: later(request, channel))
+                return False
         elif waited_ms < script.deadline_ms:
             serve(worker)
             return False

@@ -29,7 +29,7 @@ from agent.domain.model import Reason
 from agent.domain.phone_number import NUMBERING, load_numbering_plans
 from agent.entrypoints import signals, time_limits
 from agent.entrypoints.agi_scripts import AgiScripts
-from agent.entrypoints.agi_session import Handler
+from agent.entrypoints.agi_session import Handler, Refusal
 from agent.entrypoints.fastagi import FastAgiServer, Limits, Script
 from agent.entrypoints.handover import Inheritance, Succession
 from agent.entrypoints.last_resort import LastResort
@@ -96,8 +96,8 @@ class Service:
                 names.SCRIPT_SCREEN: self._short(self._seen(self._scripts.screen)),
                 names.SCRIPT_NOTICE: Script(handle=self._seen(self._scripts.notice), long=True),
                 names.SCRIPT_KEY: self._short(self._seen(self._scripts.key)),
-                names.SCRIPT_FINISH: self._finish(self._scripts.finish),
-                names.SCRIPT_LEFT: self._finish(self._scripts.left),
+                names.SCRIPT_FINISH: self._finish(self._scripts.finish, self._scripts.finish_later),
+                names.SCRIPT_LEFT: self._finish(self._scripts.left, self._scripts.left_later),
                 names.SCRIPT_HEALTH: self._short(self._seen(self._scripts.health)),
                 PULSE: self._short(self._answer_pulse),
             },
@@ -110,7 +110,13 @@ class Service:
         )
         self._watchdog = Watchdog(self._server, manager, self._log)
         self._ending = threading.Event()
-        self._upkeep = Upkeep(app, self._log, self._ending, replaced=lambda why: self.end(START_AGAIN, why))
+        self._upkeep = Upkeep(
+            app,
+            self._log,
+            self._ending,
+            replaced=lambda why: self.end(START_AGAIN, why),
+            owed_ends=self._scripts.owed_ends,
+        )
         self._succession = Succession(manager, self._log, self._hand_over)
 
     def run(self) -> int:
@@ -159,6 +165,8 @@ class Service:
             ):
                 if not ended:
                     self._log.error(logs.THREAD_FAILED, thread=name, why="it did not end")
+            if lost := self._scripts.owed_ends.settle_within(time_limits.OWED_LAST_TRY_S):
+                self._log.error(logs.RECORDS_LOST, count=lost)
             self._record_stop({**about, "clean": clean, "why": end.why})
         finally:
             self._ending.set()
@@ -257,7 +265,7 @@ class Service:
             server = MetricsServer(listen, metrics.registry, self._inheritance.listener("metrics", listen))
         except OSError as error:
             raise cannot_listen(listen, "metrics.listen", error) from error
-        unwritten = lambda: self._app.journal.unwritten  # noqa: E731  # as short as it is
+        unwritten = lambda: self._app.journal.unwritten + self._scripts.owed_ends.waiting  # noqa: E731  # short
         state = StateCollector(service_state(self._app).read, unwritten, self._lines_dropped, metrics.errors.inc)
         metrics.registry.register(state)
         self._metrics_server = server
@@ -274,9 +282,9 @@ class Service:
         limit_ms = time_limits.STUCK_DEADLINES * agi.deadline_ms + agi.read_timeout_ms
         return Script(handle=handle, deadline_ms=agi.deadline_ms, limit_s=limit_ms / 1000 + time_limits.STUCK_MARGIN_S)
 
-    def _finish(self, handle: Handler) -> Script:
+    def _finish(self, handle: Handler, later: Refusal) -> Script:
         """A script at the end of a leg, which may wait until its record is on disk."""
-        return Script(handle=self._seen(handle), long=True, limit_s=time_limits.FINISH_LIMIT_S)
+        return Script(handle=self._seen(handle), long=True, later=later, limit_s=time_limits.FINISH_LIMIT_S)
 
     def _answer_pulse(self, request: AgiRequest, channel: AgiChannel, due: float) -> None:
         """Show that a worker answers, and does not hang at what calls need."""

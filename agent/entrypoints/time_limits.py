@@ -40,6 +40,15 @@ FINISH_LIMIT_S: Final = 30.0
 WATCHDOG_TICK_S: Final = 0.25
 """How often the workers are looked at. A pause of the whole process counts as one such look."""
 
+# --- ends of calls that could not be looked up
+
+OWED_ENDS: Final = 10_000
+"""So many are kept; one more is lost, and counted."""
+OWED_RECORD_MS: Final = 50
+"""For the record of one of them; then it is promised to the journal, as others are."""
+OWED_LAST_TRY_S: Final = 5.0
+"""How long a process that ends tries to record them."""
+
 # --- the rest of the process
 
 UPDATE_STEP_S: Final = 600.0

@@ -14,19 +14,26 @@ from agent.domain.deadline import Deadline
 from agent.domain.errors import BmnError, JournalReplaced
 from agent.domain.profile import PROFILES
 from agent.entrypoints import time_limits
+from agent.entrypoints.owed_ends import OwedEnds
 
 
 class Upkeep:
     """One thread. ``replaced`` is told, in words, when the journal at its path is another one than this process has."""
 
     def __init__(
-        self, app: Application, log: FilteringBoundLogger, ending: threading.Event, replaced: Callable[[str], None]
+        self,
+        app: Application,
+        log: FilteringBoundLogger,
+        ending: threading.Event,
+        replaced: Callable[[str], None],
+        owed_ends: OwedEnds,
     ) -> None:
-        """Works from ``start`` until ``ending`` is set."""
+        """Works from ``start`` until ``ending`` is set; whoever ends it settles what is left of ``owed_ends``."""
         self._app = app
         self._log = log
         self._replaced = replaced
         self._ending = ending
+        self._owed_ends = owed_ends
         self._over = False
         self._blocked = False
         self._clock_unsound = False
@@ -53,6 +60,7 @@ class Upkeep:
         """Apply what a screening, another process or an outage of Redis left to be applied, and look at the rest."""
         try:
             self._app.journal.require_in_place()
+            self._owed_ends.settle()
             self._keep_clock()
             applied = self._app.outbox.drain()
             if monotonic() >= self._look_at:

@@ -14,6 +14,7 @@ from agent.adapters.agi_values import AgiRequest
 from agent.adapters.process_age import process_age_s
 from agent.bootstrap import bootstrap
 from agent.domain.model import Reason
+from agent.entrypoints import time_limits
 from agent.entrypoints.agi_scripts import AgiScripts
 from agent.entrypoints.agi_session import Handler
 from agent.entrypoints.classic_agi import run_classic
@@ -59,4 +60,6 @@ def agi(script: str, arguments: tuple[str, ...]) -> None:
             read_timeout_ms=config.agi.read_timeout_ms,
             observer=session_observer(logs.logger(), app.watch),
         )
+        if lost := scripts.owed_ends.settle_within(time_limits.OWED_LAST_TRY_S):
+            logs.logger().error(logs.RECORDS_LOST, count=lost)
     sys.exit(0 if served else 1)
