@@ -3,8 +3,8 @@
 The same handlers as under ``fastagi``; slower by the start of a process, which takes both processors of a small machine
 when many calls come at once (``tests.bench.classic_limit``), meant for sites that cannot run a service. What Asterisk
 waits for is not only the handler: so the time since the process was started counts, and the session ends, by the end of
-its output, before the process does. Asterisk announces a hang-up with SIGHUP, which would kill the process between two
-writes.
+its output, before the process does. Asterisk announces a hang-up with SIGHUP, also when the session is over, which
+would kill the process between two writes: around the session the command ignores it.
 """
 
 from __future__ import annotations

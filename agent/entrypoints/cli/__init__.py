@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
 from importlib import import_module
 from typing import Final
@@ -64,6 +65,14 @@ def give_way() -> None:
         os.nice(10)
 
 
+def outlive_hangup() -> None:
+    """Let no hang-up end this process: Asterisk sends SIGHUP to a script also when its session is over.
+
+    What was reported to it must reach the disk all the same. From before the libraries are loaded.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
 class _LazyGroup(click.Group):
     """Imports a command when it is used: a classic AGI script must not wait for the parts of the others."""
 
@@ -75,6 +84,8 @@ class _LazyGroup(click.Group):
             return None
         if cmd_name in _CAN_WAIT:
             give_way()
+        if cmd_name == "agi":
+            outlive_hangup()
         module, attribute, _ = _COMMANDS[cmd_name]
         command: click.Command = getattr(import_module(module), attribute)
         return command

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 from typing import Final
 
@@ -11,6 +12,7 @@ from agent import dialplan_names as names
 from agent import logs
 from agent.adapters.agi_channel import AgiChannel
 from agent.adapters.agi_values import AgiRequest
+from agent.adapters.line_writer import LineWriter, LineWriterText
 from agent.adapters.process_age import process_age_s
 from agent.bootstrap import bootstrap
 from agent.domain.model import Reason
@@ -37,8 +39,9 @@ def agi(script: str, arguments: tuple[str, ...]) -> None:
     For sites that cannot run the service; each call waits for a process to start, a few at a time at most. ARGUMENTS
     are ignored: Asterisk passes them in the AGI environment as well.
     """
+    errors = _write_errors_beside_the_session()
     config = context.settings()
-    logs.configure(config.logs.level)
+    logs.configure(config.logs.level, sys.stderr, dropped=lambda: errors.drop(1))
     with bootstrap(config, progress=None) as app:  # a call cannot wait for a journal to be brought up to date
         scripts, screens = AgiScripts(app, CLASSIC_AGI), script == names.SCRIPT_SCREEN
 
@@ -63,3 +66,19 @@ def agi(script: str, arguments: tuple[str, ...]) -> None:
         if lost := scripts.owed_ends.settle_within(time_limits.OWED_LAST_TRY_S):
             logs.logger().error(logs.RECORDS_LOST, count=lost)
     sys.exit(0 if served else 1)
+
+
+def _write_errors_beside_the_session() -> LineWriter:
+    """Have stderr written by a thread of its own, until the process ends and for a moment then.
+
+    Nobody may read it: no call waits for that, and no process stays for it.
+    """
+    number = sys.stderr.fileno()
+
+    def dropped_lines(count: int) -> str:
+        return logs.rendered(logs.LOG_DROPPED, count=count)
+
+    writer = LineWriter(number, dropped_lines, most=time_limits.LOG_LINES, gather_s=time_limits.LOG_GATHER_S)
+    sys.stderr = LineWriterText(writer, number)
+    atexit.register(writer.close, time_limits.LOG_FLUSH_S)
+    return writer
