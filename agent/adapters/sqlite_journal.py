@@ -129,6 +129,11 @@ class SqliteJournal:
         return entry.seqs
 
     @property
+    def has_writer(self) -> bool:
+        """False once it was closed, or its writer thread has ended from an error: nothing is appended any more."""
+        return self._writer.alive
+
+    @property
     def unwritten(self) -> int:
         """How many appends wait for the disk."""
         return self._writer.unwritten

@@ -21,16 +21,20 @@ class LastResort:
         self._before = before
         self._at: float | None = None
         self._code = _NOT_CLEAN
+        self._is_set = threading.Event()
+
+    def stand_by(self) -> None:
+        """Have the thread that this takes: when the end has come, none may be had any more. Raises ``RuntimeError``."""
+        threading.Thread(target=self._wait, name="last-resort", daemon=True).start()
 
     def set(self, until: float, code: int) -> float:
         """The process should end by ``until`` (seconds on ``time.monotonic``), which is returned, with this code."""
-        is_first = self._at is None
         self._at, self._code = until + time_limits.LAST_RESORT_S, code or _NOT_CLEAN
-        if is_first:
-            threading.Thread(target=self._wait, name="last-resort", daemon=True).start()
+        self._is_set.set()
         return until
 
     def _wait(self) -> None:
+        self._is_set.wait()
         while self._at is not None and monotonic() < self._at:
             sleep(_LOOK_S)
         self._before()

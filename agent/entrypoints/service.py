@@ -114,7 +114,7 @@ class Service:
             app,
             self._log,
             self._ending,
-            replaced=lambda why: self.end(START_AGAIN, why),
+            hopeless=lambda why: self.end(START_AGAIN, why),
             owed_ends=self._scripts.owed_ends,
         )
         self._succession = Succession(manager, self._log, self._hand_over)
@@ -153,6 +153,7 @@ class Service:
             host, port = self._server.address
             about: dict[str, JsonValue] = {"host": socket.gethostname(), "pid": os.getpid()}
             self._record_start(about, f"{host}:{port}")
+            self._last_resort.stand_by()
             self._upkeep.start()
             lists.start()
             self._watchdog.start()

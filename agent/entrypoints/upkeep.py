@@ -18,20 +18,20 @@ from agent.entrypoints.owed_ends import OwedEnds
 
 
 class Upkeep:
-    """One thread. ``replaced`` is told, in words, when the journal at its path is another one than this process has."""
+    """One thread. ``hopeless`` is told, in words, when this process will never write to the journal at its path."""
 
     def __init__(
         self,
         app: Application,
         log: FilteringBoundLogger,
         ending: threading.Event,
-        replaced: Callable[[str], None],
+        hopeless: Callable[[str], None],
         owed_ends: OwedEnds,
     ) -> None:
         """Works from ``start`` until ``ending`` is set; whoever ends it settles what is left of ``owed_ends``."""
         self._app = app
         self._log = log
-        self._replaced = replaced
+        self._hopeless = hopeless
         self._ending = ending
         self._owed_ends = owed_ends
         self._over = False
@@ -58,6 +58,10 @@ class Upkeep:
 
     def _keep_up(self) -> None:
         """Apply what a screening, another process or an outage of Redis left to be applied, and look at the rest."""
+        if not self._app.journal.has_writer:
+            self._log.error(logs.THREAD_FAILED, thread="journal-writer", why="it has ended")
+            self._give_up("the journal's writer has ended")
+            return
         try:
             self._app.journal.require_in_place()
             self._owed_ends.settle()
@@ -68,8 +72,7 @@ class Upkeep:
                 self._close_books()
         except JournalReplaced as error:
             self._log.error(logs.JOURNAL_REPLACED, why=str(error))
-            self._over = True
-            self._replaced(str(error))
+            self._give_up(str(error))
         except Exception as error:  # noqa: BLE001  # whatever it was, it is tried again
             if not self._blocked:
                 self._blocked = True
@@ -78,6 +81,10 @@ class Upkeep:
             if applied or self._blocked:
                 self._log.info(logs.OUTBOX_DRAINED, applied=applied)
             self._blocked = False
+
+    def _give_up(self, why: str) -> None:
+        self._over = True
+        self._hopeless(why)
 
     def _close_books(self) -> None:
         """Record what did not happen in its time, and free what nobody needs any more."""
