@@ -58,7 +58,8 @@ class Intake:
     """Accepts on ``listener``, which it owns from now on, and reads each connection until ``complete`` says so.
 
     ``complete`` gets what was read so far; it may raise ``AgiProtocolError``. A connection that is not complete
-    ``read_s`` seconds after it was accepted is closed, and so is the oldest one when there are more than ``half_open``.
+    ``read_s`` seconds after it was accepted is closed, and so is the oldest one when there are more than ``half_open``,
+    or no descriptor is left for another.
     """
 
     def __init__(
@@ -194,7 +195,8 @@ class Intake:
         except OSError as error:
             if self.listener is not None:
                 self._observer.accept_failed(error)
-                sleep(time_limits.ACCEPT_AGAIN_S)
+                if not self._let_oldest_go():
+                    sleep(time_limits.ACCEPT_AGAIN_S)
             return None
         if not self._admits(address[0]):
             sock.close()
@@ -252,14 +254,27 @@ class Intake:
                 self._epoll.modify(at, _ONCE)
             else:
                 if len(self._incomplete) >= self._most:
-                    oldest = next((one for one in self._incomplete.values() if one.may_go()), None)
-                if oldest is not None:
-                    del self._incomplete[oldest.sock.fileno()]
+                    oldest = self._taken_out()
                 arrival.parked = True
                 self._incomplete[at] = arrival
                 self._epoll.register(at, _ONCE)
         if oldest is not None:
             self._time_out(oldest)
+
+    def _let_oldest_go(self) -> bool:
+        """Make room for another connection; False when there is none that may go."""
+        with self._lock:
+            oldest = self._taken_out()
+        if oldest is not None:
+            self._time_out(oldest)
+        return oldest is not None
+
+    def _taken_out(self) -> Arrival | None:
+        """The oldest that may go, which the caller closes, without the lock that the caller holds now."""
+        oldest = next((one for one in self._incomplete.values() if one.may_go()), None)
+        if oldest is not None:
+            del self._incomplete[oldest.sock.fileno()]
+        return oldest
 
     def _expire(self) -> None:
         """Close those whose time is over; they stand in the order of their arrival."""

@@ -49,6 +49,12 @@ START_AGAIN: Final = 5
 """The exit code of a service that ended itself, for whoever supervises it to start it again."""
 
 
+def _descriptors() -> int:
+    """How many this process may have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _DESCRIPTORS if most == resource.RLIM_INFINITY else min(_DESCRIPTORS, most)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _End:
     """That the service is to end."""
@@ -104,7 +110,11 @@ class Service:
             overloaded=self._overloaded,
             failed=self._failed,
             allowed_peers=agi.allowed_peers,
-            limits=Limits(workers=agi.workers, read_timeout_ms=agi.read_timeout_ms),
+            limits=Limits(
+                workers=agi.workers,
+                read_timeout_ms=agi.read_timeout_ms,
+                half_open=min(time_limits.HALF_OPEN, _descriptors() // 4),  # those of Redis and the journal are spared
+            ),
             observer=session_observer(self._log, app.watch),
             exhausted=lambda stuck: self.end(START_AGAIN, f"{stuck} of {agi.workers} workers are stuck"),
         )
@@ -125,7 +135,7 @@ class Service:
         ``signals.hold`` must have been called before the application was wired.
         """
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(_DESCRIPTORS, most), most))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_descriptors(), most))
         load_numbering_plans()
         with self._measured():
             return self._run()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import signal
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.agi.fake_asterisk import FakeAsterisk
+from tests.agi.open_connections import spare_descriptors
 from tests.agi.test_choice_scripts import a_call
 from tests.agi.test_promised_records import end, ends
 from tests.agi.test_screen_script import Site
@@ -33,15 +33,6 @@ def site(tmp_path: Path, redis_url: str) -> Iterator[Site]:
     site.load("0611111111\n")
     yield site
     site.agent.kill()
-
-
-def spare_descriptors(pid: int, count: int) -> tuple[int, int]:
-    """Leave a process so many descriptors; its limits of before."""
-    taken = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}  # noqa: PTH208  # names are wanted
-    free = (number for number in range(100_000) if number not in taken)
-    limit = [next(free) for _ in range(count + 1)][-1]
-    _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    return resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, hard))
 
 
 def test_an_end_survives_that_no_descriptor_is_left_to_read_the_journal(site: Site) -> None:
