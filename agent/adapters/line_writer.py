@@ -34,6 +34,8 @@ class LineWriter:
         self._counting = threading.Lock()
         self._dropped = 0
         self._told = 0
+        self._cut_off = False
+        """A disk that became full, or a reader who left, took the beginning of a line."""
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"lines-{fd}", daemon=True)
         self._thread.start()
@@ -97,14 +99,22 @@ class LineWriter:
                 time.sleep(self._gather_s)
 
     def _write(self, text: str) -> None:
-        data = memoryview(text.encode("utf-8", "backslashreplace"))
-        while data:
-            try:
-                data = data[os.write(self._fd, data) :]
-            except BlockingIOError:  # whoever shares the descriptor made it so
-                poll = select.poll()
-                poll.register(self._fd, select.POLLOUT)
-                poll.poll()
+        data = memoryview((("\n" if self._cut_off else "") + text).encode("utf-8", "backslashreplace"))
+        last = b"\n"
+        try:
+            while data:
+                try:
+                    written = os.write(self._fd, data)
+                except BlockingIOError:  # whoever shares the descriptor made it so
+                    poll = select.poll()
+                    poll.register(self._fd, select.POLLOUT)
+                    poll.poll()
+                else:
+                    last, data = bytes(data[written - 1 : written]), data[written:]
+                    self._cut_off = False
+        except OSError:
+            self._cut_off = self._cut_off or last != b"\n"
+            raise
 
 
 class LineWriterText(io.TextIOBase):

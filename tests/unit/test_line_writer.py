@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, redirect_stderr, suppress
 from functools import partial
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -139,6 +141,22 @@ def test_a_descriptor_that_others_made_non_blocking_is_waited_for(pipe: Pipe) ->
     assert pipe.read("late\n")[dots:] == "late\n"
     assert lines.dropped == 0
     assert lines.close(WAIT_S) is True
+
+
+def test_a_line_that_a_full_disk_cut_in_two_spoils_no_other(tmp_path: Path) -> None:
+    """What is written when there is room again begins a line of its own."""
+    path, (soft, hard) = tmp_path / "log", resource.getrlimit(resource.RLIMIT_FSIZE)
+    with path.open("wb") as file:
+        lines = LineWriter(file.fileno(), lambda count: f"dropped {count}\n", most=100, gather_s=0.001)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (15, hard))
+        try:
+            lines.put("all of it\nonly some of it\n")
+            until(partial(has_dropped, lines, 1))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        lines.put("whole\n")
+        assert lines.close(WAIT_S) is True
+    assert path.read_text().splitlines() == ["all of it", "only ", "whole", "dropped 1"]
 
 
 def test_text_of_any_kind_is_written(pipe: Pipe) -> None:
