@@ -126,8 +126,13 @@ class FastAgiServer:
         """True from the start of ``stop``; a long handler may ask it between two prompts."""
         return self._stopping
 
-    def start(self, listener: socket.socket | None = None) -> None:
-        """Listen and return; on ``listener`` when the process before handed it over. Raises ``OSError``."""
+    def start(self) -> None:
+        """Listen, serve, and return. Raises ``OSError``."""
+        self.listen()
+        self.open()
+
+    def listen(self, listener: socket.socket | None = None) -> None:
+        """Listen, on ``listener`` when the process before handed it over, and serve nobody yet. Raises ``OSError``."""
         if self._intake is not None or self._stopping:
             raise RuntimeError("a server starts once")
         listener = listener or open_listener(self._listen, self._limits.backlog)
@@ -143,6 +148,9 @@ class FastAgiServer:
             admits=self._is_allowed,
             observer=self._observer,
         )
+
+    def open(self) -> None:
+        """Serve who has come, and who comes."""
         self._pool.start()
 
     @property

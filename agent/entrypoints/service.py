@@ -155,7 +155,7 @@ class Service:
     def _run(self) -> int:
         agi = self._app.settings.agi
         try:
-            self._server.start(self._inheritance.listener("agi", agi.listen))
+            self._server.listen(self._inheritance.listener("agi", agi.listen))
         except OSError as error:
             raise cannot_listen(agi.listen, "agi.listen", error) from error
         lists = ListKeeper(self._app, self._ending)
@@ -187,10 +187,14 @@ class Service:
         return end.code or (0 if clean else 1)
 
     def _record_start(self, about: dict[str, JsonValue], listen: str) -> None:
-        """Record that it listens, log it, and let everyone know: the service manager and the process before."""
+        """Record that it listens, open, log it, and let everyone know: the service manager and the process before.
+
+        Not before that is on record does it take anything: as long as it may fail, all is for the process before.
+        """
         release = version("bel-me-niet-agent")
         started = {**about, "version": release, "listen": listen, "phonenumbers": NUMBERING}
         self._app.journal.append([Event(EventType.AGENT_STARTED, started)], Deadline.after_ms(time_limits.RECORD_MS))
+        self._server.open()
         degraded = self._scripts.degraded(Deadline.after_ms(time_limits.RECORD_MS))
         write = self._log.warning if degraded else self._log.info
         write(

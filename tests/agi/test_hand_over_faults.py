@@ -8,16 +8,20 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
 from deploy.lab.service_manager import Heir, ServiceManager, adopt_orphans
 from tests.agi.fake_asterisk import FakeAsterisk
+from tests.agi.test_choice_scripts import a_call
 from tests.agi.test_metrics_page import MeasuredSite
+from tests.agi.test_promised_records import locked
 from tests.agi.test_service_life import stopped
 from tests.waiting import until
 
 WAIT_S = 30.0
+EVERY_S = 0.1
 
 PATCHED = """
 import os
@@ -172,3 +176,28 @@ def test_what_is_missing_in_the_moment_of_a_hand_over_leaves_one_service(
             assert reason(address, "energy") == "not_registered"
         finally:
             end_all(manager, first)
+
+
+def test_a_successor_that_does_not_come_to_its_start_has_taken_nothing(
+    tmp_path: Path, redis_url: str, manager: ServiceManager
+) -> None:
+    """The journal is locked for longer than it waits to record its start: every end is the old one's to keep."""
+    site = a_site(tmp_path, redis_url, manager)
+    with site.agent:
+        calls = [a_call(site, f"06123400{number:02}") for number in range(40)]
+        left, sent_at = iter(calls), [0.0]
+
+        def sent_until_it_failed() -> bool:
+            if monotonic() >= sent_at[0] + EVERY_S and (call := next(left, None)) is not None:
+                sent_at[0] = monotonic()
+                FakeAsterisk.call(site.address, "finish", call, "ANSWER", "31", "16", "2", "consumer").hang_up()
+            return bool(site.agent.logged("agent.handover_failed"))
+
+        with locked(tmp_path / "journal.db"):
+            site.agent.send(signal.SIGHUP)
+            until(sent_until_it_failed, WAIT_S)
+        unsent = set(left)
+        sent = [call for call in calls if call not in unsent]
+        until(lambda: len(site.records("type = 'call.finished'")) == len(sent), WAIT_S)
+        assert site.agent.stop() == 0
+    assert {record["call"] for record in site.records("type = 'call.finished'")} == set(sent)
