@@ -37,10 +37,11 @@ def talk(lab: Lab, number: str = FIRST, **settings: str) -> Call:
 
 
 def place_and_ring(lab: Lab, number: str, **settings: str) -> Call:
-    """A call of the agent's, whose number's phone rings."""
+    """A call of the agent's, whose number's phone rings, and whose own phone has heard so."""
     mark = lab.pbx.ami.mark()
     call = lab.place(number, campaign="energy", agent="agent-7", hold_s=None, settings=settings)
     lab.pbx.ami.wait_for(lambda event: event.get("DialStatus") == "RINGING", since=mark, what="ringing")
+    until(lambda: "to-tag=;" not in call.agent().dialog)
     return call
 
 
