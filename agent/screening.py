@@ -209,8 +209,7 @@ class Screening:
         try:
             journal = self._journal.state()
             facts = self._looked_up(call.dialled, call.campaign, journal, limit)
-            unassigned = self._unassigned.sellers(journal.restriction_watermark)
-            return replace(facts, unassigned=unassigned) if unassigned else facts, ""
+            return self._unassigned.added_to(facts, call.dialled, journal.restriction_watermark), ""
         except LookupTimedOut as error:
             return Facts(failure=LookupFailure.TIMED_OUT), str(error)
         except (LookupUnavailable, JournalUnavailable) as error:

@@ -212,7 +212,13 @@ class Scrubbing:
         """Raise what ``scrub`` does when a number that nothing else speaks of could not be allowed."""
         journal = self._journal.state()
         unassigned = self._unassigned.sellers(journal.restriction_watermark)
-        facts = Facts(generation=generation, newest_at=journal.newest_at, unassigned=unassigned)
+        # one of the rows may be somebody who objected, whatever the purpose
+        facts = Facts(
+            generation=generation,
+            newest_at=journal.newest_at,
+            unassigned=unassigned,
+            unassigned_objector=bool(unassigned),
+        )
         reason = decide(Call(dialled=_SOME_NUMBER, campaign=campaign), facts, profile, now).reason
         if reason is Reason.OBJECTIONS_UNASSIGNED:
             raise ConfigurationError(f"nothing was scrubbed: {unassigned_in_words(unassigned)}")

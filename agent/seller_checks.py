@@ -46,7 +46,7 @@ def _same_names(site: Site) -> Iterator[Finding]:
 def _unassigned(seller: UnassignedSeller, now: list[str]) -> Finding:
     what = (
         f"{seller.key}: {counted(seller.objections, 'objection')} in force, and no campaign calls for a seller of that "
-        "key, so promotional calls of every campaign are blocked (objections_unassigned)"
+        "key, so promotional calls of every campaign and all calls to them are blocked (objections_unassigned)"
     )
     near = get_close_matches(seller.key, now, n=1, cutoff=0.6)
     present = f"[sellers.{near[0]}]" if near else "the key that it has now"

@@ -1,13 +1,18 @@
 """Objections to a seller that the configuration does not know: its key was changed, or its campaigns were taken out.
 
 The journal keeps an objection under the key that the seller had then. Whose it is today, only the configuration can
-say, with ``formerly`` or ``retired``; until it does, promotional calls are blocked (``agent.domain.rules``).
+say, with ``formerly`` or ``retired``; until it does, promotional calls are blocked, and all calls to whoever objected
+(``agent.domain.rules``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Protocol
+
+from agent.domain.model import Facts
+from agent.domain.phone_number import PhoneNumber
 
 
 class ObjectionRecords(Protocol):
@@ -18,6 +23,9 @@ class ObjectionRecords(Protocol):
 
     def any_in_force(self, seller: str, after: int) -> bool:
         """Whether an objection to ``seller`` is in force that was recorded after record ``after``."""
+
+    def objects(self, number: PhoneNumber, sellers: Collection[str]) -> bool:
+        """Whether an objection of ``number`` to one of ``sellers`` is in force."""
 
 
 class UnassignedObjections:
@@ -41,6 +49,13 @@ class UnassignedObjections:
         if not found:
             self._none_up_to = watermark
         return found
+
+    def added_to(self, facts: Facts, number: PhoneNumber, watermark: int) -> Facts:
+        """``facts`` of ``number`` with these sellers, and whether it objected to one of them."""
+        sellers = self.sellers(watermark)
+        if not sellers:
+            return facts
+        return replace(facts, unassigned=sellers, unassigned_objector=self._records.objects(number, sellers))
 
 
 def unassigned_in_words(sellers: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from agent.adapters.sqlite_journal import SqliteJournal
 from agent.domain.condition import IdleCustomers, SellersOnRecord, UnassignedSeller
 from agent.domain.journal_events import EventType
 from agent.domain.model import Campaign
+from agent.domain.phone_number import PhoneNumber
 from agent.domain.standing import standing
 
 _FROM: Final = f"FROM records INDEXED BY records_objecting WHERE {OBJECTIONS}"
@@ -61,6 +62,11 @@ class JournalObjections:
                 return True
             looked_at.add(number)
         return False
+
+    def objects(self, number: PhoneNumber, sellers: Collection[str]) -> bool:
+        """Whether an objection of ``number`` to one of ``sellers`` is in force."""
+        optouts = standing(self._calls.choices_of(number.e164, self._journal.head().seq)).optouts
+        return any(optouts.get(seller) is not None for seller in sellers)
 
 
 def sellers_on_record(

@@ -233,6 +233,8 @@ class Facts:
     """Objected to this seller, under whichever of its keys."""
     unassigned: tuple[str, ...] = ()
     """Sellers to whom somebody objects, whoever it is, and of whom the configuration does not say who they are now."""
+    unassigned_objector: bool = False
+    """Objected to one of ``unassigned``."""
     customer: bool = False
     """Customer of this seller for this product group, the number obtained in a sale."""
 

@@ -65,9 +65,10 @@ def seller_optout_beats_all(call: Call, facts: Facts, profile: Profile, now: dat
 def objections_are_assigned(call: Call, facts: Facts, profile: Profile, now: datetime) -> Reason | None:
     """A seller may not lose the objections to it by getting another key in the configuration.
 
-    Which of the sellers of today it is, only the configuration can say; until it does, nobody promotes anything.
+    Which of the sellers of today it is, only the configuration can say; until it does, nobody promotes anything, and
+    whoever objected is called for no purpose.
     """
-    exempt = _campaign(call).purpose in profile.exempt_purposes
+    exempt = _campaign(call).purpose in profile.exempt_purposes and not facts.unassigned_objector
     return Reason.OBJECTIONS_UNASSIGNED if facts.unassigned and not exempt else None
 
 

@@ -107,6 +107,8 @@ def test_each_rule_speaks_and_is_named(call: Call, facts: Facts, expected: str, 
         (a_call(), some_facts(generation=None, unassigned=("acme",)), "objections_unassigned"),
         (a_call(campaign=RESEARCH), some_facts(unassigned=("acme",)), "exempt_research"),
         (a_call(campaign=SERVICE), some_facts(unassigned=("acme",)), "exempt_service"),
+        (a_call(campaign=SERVICE), some_facts(unassigned=("x",), unassigned_objector=True), "objections_unassigned"),
+        (a_call(campaign=RESEARCH), some_facts(unassigned=("x",), unassigned_objector=True), "objections_unassigned"),
         # 6 before 7.
         (a_call(campaign=RESEARCH), some_facts(customer=True), "exempt_research"),
         # 6 before 8 and 9.

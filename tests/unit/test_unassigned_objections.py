@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from agent.domain.phone_number import PhoneNumber
 from agent.unassigned_objections import UnassignedObjections
 
 
@@ -20,6 +23,10 @@ class Records:
         """As told."""
         self.asked.append((seller, after))
         return any(seq > after for seq in self.in_force[seller])
+
+    def objects(self, number: PhoneNumber, sellers: Collection[str]) -> bool:
+        """Not asked here."""
+        raise AssertionError
 
 
 def test_known_sellers_are_never_asked_about() -> None:
